@@ -1,0 +1,1 @@
+"""Export of trained networks: ONNX, and a bundle only if it computes the same."""

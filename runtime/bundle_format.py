@@ -1,0 +1,344 @@
+"""What a bundle's `manifest.json` says, as values: the networks, their tensors, the thresholds, where it comes from."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Self, TypeVar
+
+from .errors import BundleError, BundleVersionError
+from .spec import METHODS, Method, PreprocessSpec, SamplingSpec, TensorSpec
+
+__all__ = [
+    "REQUIRED_ROLES",
+    "ROLES",
+    "SCHEMA_VERSION",
+    "Calibration",
+    "Manifest",
+    "NetworkFile",
+    "RoleLayout",
+    "Threshold",
+    "TokenizerFile",
+]
+
+SCHEMA: Final = "weaksvr.bundle"
+SCHEMA_VERSION: Final = 1
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RoleLayout:
+    """The tensors of a role. Letters: N rows, H W pixels, F tower width, B videos, T frames, D dimensions, L tokens."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def _tensor(name: str, dtype: str, *shape: int | str) -> TensorSpec:
+    return TensorSpec(name=name, dtype=dtype, shape=shape)
+
+
+ROLES: Final[Mapping[str, RoleLayout]] = MappingProxyType(
+    {
+        "vision": RoleLayout(
+            inputs=(_tensor("frames", "float32", "N", 3, "H", "W"),),
+            outputs=(_tensor("features", "float32", "N", "F"),),
+        ),
+        "temporal": RoleLayout(
+            inputs=(_tensor("features", "float32", "B", "T", "F"),),
+            outputs=(
+                _tensor("frame_features", "float32", "B", "T", "D"),
+                _tensor("video_vector", "float32", "B", "D"),
+            ),
+        ),
+        "text": RoleLayout(
+            inputs=(_tensor("tokens", "int64", "N", "L"),),
+            outputs=(_tensor("text_features", "float32", "N", "D"),),
+        ),
+    }
+)
+REQUIRED_ROLES: Final = ("vision", "temporal")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkFile:
+    """One network in one precision. Two entries may name the same file, e.g. where int8 leaves a role as it is.
+
+    Attributes:
+        role: a key of `ROLES`.
+        precision: `fp32`, `fp16`, `int8`, ...
+        path: relative to the bundle, with forward slashes.
+        bytes: size of the file.
+        sha256: hex digest of its content.
+        opset: ONNX operator set.
+        inputs, outputs: tensors, named and typed as `ROLES` says.
+    """
+
+    role: str
+    precision: str
+    path: str
+    bytes: int
+    sha256: str
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def __post_init__(self) -> None:
+        layout = ROLES.get(self.role)
+        if layout is None:
+            raise BundleError(f"role {self.role!r} is not known; this version knows {', '.join(ROLES)}")
+        if not re.fullmatch(r"[a-z0-9]{1,16}", self.precision):
+            raise BundleError(f"precision {self.precision!r} must be lower-case letters and digits")
+        for given, wanted in ((self.inputs, layout.inputs), (self.outputs, layout.outputs)):
+            if [_form(tensor) for tensor in given] != [_form(tensor) for tensor in wanted]:
+                raise BundleError(f"the {self.role} network has tensors {_names(given)}, but needs {_names(wanted)}")
+
+    def to_json(self) -> dict[str, Any]:
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        tensors = {key: [tensor.to_json() for tensor in data[key]] for key in ("inputs", "outputs")}
+        return {**data, **tensors}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(
+            role=_get(data, "role", str),
+            precision=_get(data, "precision", str),
+            path=_get(data, "path", str),
+            bytes=_get(data, "bytes", int),
+            sha256=_get(data, "sha256", str),
+            opset=_get(data, "opset", int),
+            inputs=tuple(TensorSpec.from_json(tensor) for tensor in _get(data, "inputs", list)),
+            outputs=tuple(TensorSpec.from_json(tensor) for tensor in _get(data, "outputs", list)),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerFile:
+    """The text network's tokenizer: a `tokenizers` file and L, the number of tokens a text is padded or cut to."""
+
+    path: str
+    bytes: int
+    sha256: str
+    context_length: int
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(
+            path=_get(data, "path", str),
+            bytes=_get(data, "bytes", int),
+            sha256=_get(data, "sha256", str),
+            context_length=_get(data, "context_length", int),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """How a threshold was found: on how many pairs, of which `same` show the same procedure, and by which rule.
+
+    Attributes:
+        auc: area under the ROC curve on those pairs (positive = same).
+        eer: equal error rate at the threshold, in [0, 1].
+    """
+
+    pairs: int
+    same: int
+    auc: float
+    eer: float
+    rule: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Threshold:
+    """Two videos are the same iff their distance is at most `threshold`; valid for this combination alone.
+
+    Attributes:
+        sampling: `SamplingSpec.key` of the sampling it was calibrated with.
+    """
+
+    method: Method
+    precision: str
+    sampling: str
+    threshold: float
+    calibrated: Calibration
+
+    def __post_init__(self) -> None:
+        _check_method(self.method)
+        if not (math.isfinite(self.threshold) and self.threshold >= 0):
+            raise BundleError(f"threshold {self.threshold} must be a finite number of at least 0")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        calibrated = _get(data, "calibrated", dict)
+        return cls(
+            method=_check_method(data["method"]),
+            precision=_get(data, "precision", str),
+            sampling=_get(data, "sampling", str),
+            threshold=_get(data, "threshold", float),
+            calibrated=Calibration(
+                pairs=_get(calibrated, "pairs", int),
+                same=_get(calibrated, "same", int),
+                auc=_get(calibrated, "auc", float),
+                eer=_get(calibrated, "eer", float),
+                rule=_get(calibrated, "rule", str),
+            ),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Everything that `manifest.json` says.
+
+    Attributes:
+        name: short name, shown with every result.
+        description: what the model knows and what it does not, for people.
+        sampling, preprocess: how videos become the networks' input.
+        default_method: the way to compare that is used if none is asked for.
+        files: the networks.
+        tokenizer: None without a text network.
+        thresholds: one for each (method, precision, sampling) that was calibrated.
+        checks: results of the export's comparisons with its source, free form.
+        tools: versions of what made the bundle.
+        training: where the weights come from, free form.
+    """
+
+    name: str
+    description: str
+    sampling: SamplingSpec
+    preprocess: PreprocessSpec
+    default_method: Method
+    files: tuple[NetworkFile, ...] = ()
+    tokenizer: TokenizerFile | None = None
+    thresholds: tuple[Threshold, ...] = ()
+    checks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tools: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_method(self.default_method)
+        networks = [f"{file.role} {file.precision}" for file in self.files]
+        keys = [f"{entry.method} {entry.precision} {entry.sampling}" for entry in self.thresholds]
+        for items, what in ((networks, "network"), (keys, "threshold")):
+            twice = next((item for item in items if items.count(item) > 1), None)
+            if twice is not None:
+                raise BundleError(f"{what} {twice} is listed twice")
+
+    @property
+    def entries(self) -> tuple[NetworkFile | TokenizerFile, ...]:
+        """All files of the bundle."""
+        return self.files if self.tokenizer is None else (*self.files, self.tokenizer)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions in which every required role is there, in the order of the files."""
+        there = {(file.role, file.precision) for file in self.files}
+        seen = dict.fromkeys(file.precision for file in self.files)
+        return tuple(name for name in seen if all((role, name) in there for role in REQUIRED_ROLES))
+
+    def network(self, role: str, precision: str) -> NetworkFile | None:
+        """The file of `role` in `precision`, None if there is none."""
+        return next((file for file in self.files if (file.role, file.precision) == (role, precision)), None)
+
+    def threshold(self, method: Method, precision: str, sampling: str) -> Threshold | None:
+        """The threshold calibrated for exactly this combination, None if there is none."""
+        wanted = (method, precision, sampling)
+        return next((e for e in self.thresholds if (e.method, e.precision, e.sampling) == wanted), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": f"{SCHEMA}/{SCHEMA_VERSION}",
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "description": self.description,
+            "sampling": self.sampling.to_json(),
+            "preprocess": self.preprocess.to_json(),
+            "default_method": self.default_method,
+            "files": [file.to_json() for file in self.files],
+            "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
+            "thresholds": [threshold.to_json() for threshold in self.thresholds],
+            "checks": dict(self.checks),
+            "tools": dict(self.tools),
+            "training": dict(self.training),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave.
+
+        Raises:
+            BundleVersionError: if a newer version of this package wrote it.
+            BundleError: if something is missing, of the wrong type or not possible.
+        """
+        if not isinstance(data, Mapping) or not str(data.get("schema", "")).startswith(f"{SCHEMA}/"):
+            raise BundleError(f"has no schema {SCHEMA}/{SCHEMA_VERSION}: not a weaksvr bundle")
+        version = data.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise BundleVersionError(
+                f"has schema version {version}, but this version of weaksvr reads up to {SCHEMA_VERSION}; "
+                "upgrade with: pip install --upgrade weaksvr"
+            )
+        if type(version) is not int or version != SCHEMA_VERSION:
+            raise BundleError(f"has schema version {version!r}, expected {SCHEMA_VERSION}")
+        with _malformed():
+            tokenizer = data.get("tokenizer")
+            return cls(
+                name=_get(data, "name", str),
+                description=_get(data, "description", str),
+                sampling=SamplingSpec.from_json(_get(data, "sampling", dict)),
+                preprocess=PreprocessSpec.from_json(_get(data, "preprocess", dict)),
+                default_method=_check_method(data["default_method"]),
+                files=tuple(NetworkFile.from_json(file) for file in _get(data, "files", list)),
+                tokenizer=None if tokenizer is None else TokenizerFile.from_json(tokenizer),
+                thresholds=tuple(Threshold.from_json(entry) for entry in _get(data, "thresholds", list)),
+                checks=_get(data, "checks", dict),
+                tools=_get(data, "tools", dict),
+                training=_get(data, "training", dict),
+            )
+
+
+@contextlib.contextmanager
+def _malformed() -> Iterator[None]:
+    """Turn what goes wrong while values are taken out of JSON into a `BundleError`."""
+    try:
+        yield
+    except BundleError:
+        raise
+    except KeyError as error:
+        raise BundleError(f"has no key {error}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise BundleError(f"holds a value that cannot be used: {error}") from error
+
+
+def _get(data: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    """`data[key]`, which must be of type `kind`; an int does for a float, a bool for nothing."""
+    value = data[key]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BundleError(f"{key} is {value!r}, but must be of type {kind.__name__}")
+    return value
+
+
+def _check_method(method: Any) -> Method:
+    if method not in METHODS:
+        raise BundleError(f"method {method!r} is not known; use one of {', '.join(METHODS)}")
+    known: Method = method
+    return known
+
+
+def _form(tensor: TensorSpec) -> tuple[str, str, int]:
+    return tensor.name, tensor.dtype, len(tensor.shape)
+
+
+def _names(tensors: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{tensor.name} ({tensor.dtype}, {len(tensor.shape)} dimensions)" for tensor in tensors)

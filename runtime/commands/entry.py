@@ -1,0 +1,124 @@
+"""Where every console script starts and ends: one command in, one exit code out, one clear line on trouble.
+
+Exit code 2 stands for any trouble, as with cmp and diff; 0, 1 and 3 are the command's own, returned as an int.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import click
+
+from ..errors import WeakSVRError
+
+__all__ = ["TRACEBACK_VARIABLE", "TROUBLE", "one_line", "print_json", "run"]
+
+TROUBLE = 2
+OUTPUT_ERRNOS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TRACEBACK_VARIABLE = "WEAKSVR_TRACEBACK"
+
+
+def run(command: click.Command) -> NoReturn:
+    """Run `command` with the arguments of this process, then exit the process.
+
+    The command's return value is the exit code (None is 0). Whatever goes wrong - bad usage, a `WeakSVRError`, an
+    interrupt, a reader that went away, a full disk behind stdout, too little memory, a defect of ours - is one line on
+    stderr and exit code 2, never 1. The environment variable WEAKSVR_TRACEBACK=1 adds the traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # file names need not be text in the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_exit_code(command))
+
+
+def _exit_code(command: click.Command) -> int:
+    """The exit code of `command`; trouble is reported and becomes 2."""
+    try:
+        code = _invoke(command)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the exit code must not be 1
+        _report(error)
+    else:
+        return code
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        _discard(sys.__stdout__)  # else the interpreter tries to write the rest on its way out, and says so
+    return TROUBLE
+
+
+def _invoke(command: click.Command) -> int:
+    """Run `command` and return its exit code; not `command.main`, which exits with 1 when a pipe breaks."""
+    name = Path(sys.argv[0]).name.removesuffix(".exe")
+    try:
+        with command.make_context(name, sys.argv[1:]) as context:
+            result = command.invoke(context)
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: BaseException) -> None:
+    """Say on stderr what went wrong, after the traceback if that is asked for."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if os.environ.get(TRACEBACK_VARIABLE, "") not in ("", "0"):
+            traceback.print_exception(error)
+        if isinstance(error, click.ClickException):
+            error.show()
+        else:
+            click.echo(f"error: {_reason(error)}", err=True)
+
+
+def _reason(error: BaseException) -> str:
+    text = one_line(str(error))
+    if isinstance(error, WeakSVRError):
+        return text
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        return "interrupted"
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or use fewer or smaller videos at a time"
+    if isinstance(error, OSError) and error.errno in OUTPUT_ERRNOS:
+        return f"the result cannot be written: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {text}; rerun with {TRACEBACK_VARIABLE}=1 to see where"
+
+
+def _discard(stream: IO[str] | None) -> None:
+    """Point the file behind `stream` at the null device, so that what is still buffered goes nowhere."""
+    if stream is None:
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, stream.fileno())
+    finally:
+        os.close(null)
+
+
+def one_line(text: str) -> str:
+    """`text` on one line: control characters and bytes that are no text become backslash escapes."""
+    joined = " ".join(text.splitlines())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in joined)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print `document` to stdout as one JSON document; numpy values and paths are understood.
+
+    Raises:
+        ValueError: if a number is NaN or infinite, for which JSON has no notation. Nothing is printed then.
+        TypeError: if a value has no JSON form.
+    """
+    click.echo(json.dumps(document, indent=2, allow_nan=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, without importing numpy
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,62 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ... import __version__
+
+__all__ = ["bundle_option", "device_option", "json_option", "method_option", "precision_option", "version_option"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def version_option(function: Function) -> Function:
+    """`--version`: print the command's name and the package's version."""
+    return click.version_option(__version__, "--version", message="%(prog)s %(version)s")(function)
+
+
+def bundle_option(function: Function) -> Function:
+    """`--bundle DIR` as `bundle: str | None`; None is the bundle that comes with the package."""
+    return click.option("--bundle", metavar="DIR", help="Model bundle to use.  [default: the one that comes along]")(
+        function
+    )
+
+
+def device_option(function: Function) -> Function:
+    """`--device` as `device: str`."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where the networks run; auto takes the GPU if it works, cuda fails if it does not.",
+    )(function)
+
+
+def precision_option(function: Function) -> Function:
+    """`--precision` as `precision: str`; which there are depends on the bundle."""
+    return click.option(
+        "--precision",
+        metavar="auto|fp32|fp16|...",
+        default="auto",
+        show_default=True,
+        help="Precision of the networks, one that the bundle holds.",
+    )(function)
+
+
+def method_option(function: Function) -> Function:
+    """`--method` as `method: str | None`; None is the bundle's default."""
+    return click.option(
+        "--method",
+        type=click.Choice(["vector", "alignment"]),
+        help="How two videos are compared.  [default: the bundle's choice]",
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    """`--json` as `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)

@@ -1,0 +1,230 @@
+"""Do two videos show the same procedure: the same steps, in the same order?"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .alignment import alignment_distance, vector_distance
+from .backends.ort import Device, OrtBackend
+from .bundle import DEFAULT_BUNDLE, Bundle
+from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
+from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
+from .spec import METHODS, Method
+from .tokenizer import Tokenizer
+
+__all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
+
+SCHEMA: Final = "weaksvr.verify/1"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyResult:
+    """The verdict on two videos.
+
+    Attributes:
+        same: whether the distance is at most the threshold.
+        distance: by `method`; small means alike.
+        threshold: the calibrated one of the bundle, or the caller's.
+        margin: threshold - distance; its size tells how clear the verdict is.
+        method: how the videos were compared.
+        device, provider, precision: what the networks ran on, as in effect.
+        sampling: key of the sampling that was used.
+        bundle: name of the model.
+        notes: what a user should know, e.g. that a video is partly damaged.
+    """
+
+    same: bool
+    distance: float
+    threshold: float
+    margin: float
+    method: Method
+    device: str
+    provider: str
+    precision: str
+    sampling: str
+    bundle: str
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **dataclasses.asdict(self), "notes": list(self.notes)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """A loaded bundle; `load` makes one.
+
+    Attributes:
+        bundle: where it comes from.
+        backend: what runs its networks: device, provider, precision.
+        embedder: videos and texts to embeddings.
+    """
+
+    bundle: Bundle
+    backend: OrtBackend
+    embedder: Embedder
+
+    def verify(
+        self,
+        a: str | os.PathLike[str],
+        b: str | os.PathLike[str],
+        *,
+        method: Method | None = None,
+        threshold: float | None = None,
+    ) -> VerifyResult:
+        """Compare two videos.
+
+        Args:
+            a, b: video files or folders of frames.
+            method: `vector` (paper, Eq. 14) or `alignment` (time warping of the frames' features); None is the
+                bundle's default.
+            threshold: largest distance of a same pair (paper, Eq. 15); None is the bundle's calibrated one.
+
+        Raises:
+            OptionError: if the method or the threshold cannot be meant.
+            VideoError: if a video cannot be used.
+            BundleError: if there is no calibrated threshold, or the networks fail.
+        """
+        method = self.bundle.manifest.default_method if method is None else _check_method(method)
+        limit = self.threshold(method) if threshold is None else _check_threshold(threshold)
+        embeddings = [self.embed(a), self.embed(b)]
+        found = distance(*embeddings, method=method)
+        notes = [f"{video.path}: {note}" for video in embeddings for note in video.notes]
+        return VerifyResult(
+            same=found <= limit,
+            distance=found,
+            threshold=limit,
+            margin=limit - found,
+            method=method,
+            device=self.backend.device,
+            provider=self.backend.provider,
+            precision=self.backend.precision,
+            sampling=self.embedder.sampling.key,
+            bundle=self.bundle.manifest.name,
+            notes=tuple(dict.fromkeys([*self.backend.notes, *notes])),
+        )
+
+    def threshold(self, method: Method) -> float:
+        """The bundle's threshold for `method` with the precision and sampling in effect.
+
+        Raises:
+            BundleError: if none was calibrated for this combination.
+        """
+        precision, sampling = self.backend.precision, self.embedder.sampling.key
+        entry = self.bundle.manifest.threshold(method, precision, sampling)
+        if entry is None:
+            raise BundleError(
+                f"{self.bundle.path}: has no threshold for method {method}, precision {precision} and sampling "
+                f"{sampling}; give one, or calibrate it with weaksvr-calibrate"
+            )
+        return entry.threshold
+
+    def embed(
+        self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None
+    ) -> VideoEmbedding:
+        """Embed a video, or what it shows in [start, end) seconds. See `Embedder.embed`."""
+        return self.embedder.embed(path, start=start, end=end)
+
+    def embed_text(self, steps: Sequence[str]) -> TextEmbedding:
+        """Embed the steps of a procedure. See `Embedder.embed_text`."""
+        return self.embedder.embed_text(steps)
+
+
+def load(
+    bundle: str | os.PathLike[str] | None = None,
+    *,
+    device: Device = "auto",
+    precision: str = "auto",
+    num_threads: int | None = None,
+) -> Model:
+    """Open a bundle and get ready to run it.
+
+    Args:
+        bundle: its folder; None is the one that comes with the package.
+        device: `cpu`, `cuda` (an error if it does not work), or `auto`.
+        precision: one of the bundle's, or `auto`.
+        num_threads: threads on the CPU; None takes the CPUs that this process may use.
+
+    Raises:
+        BundleError: if the bundle cannot be used.
+        DeviceError: if the device or the precision is not available.
+        MissingExtraError: if ONNX Runtime is not installed.
+        OptionError: if an option cannot be meant.
+    """
+    try:
+        opened = Bundle.open(DEFAULT_BUNDLE if bundle is None else bundle, verify=False)
+    except BundleNotFoundError as error:
+        if bundle is not None:
+            raise
+        raise BundleNotFoundError(f"{error}; this installation has no default bundle: name one") from error
+    backend = OrtBackend(opened, device=device, precision=precision, num_threads=num_threads)
+    embedder = Embedder(
+        backend,
+        sampling=opened.manifest.sampling,
+        preprocess=opened.manifest.preprocess,
+        tokenizer=_tokenizer_of(opened),
+    )
+    return Model(bundle=opened, backend=backend, embedder=embedder)
+
+
+def distance(a: VideoEmbedding, b: VideoEmbedding, *, method: Method) -> float:
+    """How far two videos are apart by `method`.
+
+    Raises:
+        OptionError: if there is no such method, or the embeddings come from different models.
+        VideoError: if an embedding has no direction, so that nothing can be said.
+    """
+    _check_method(method)
+    if a.vector.shape != b.vector.shape:
+        raise OptionError(f"embeddings of {len(a.vector)} and {len(b.vector)} dimensions come from different models")
+    for video in (a, b):
+        check_direction(video, method=method)
+    if method == "vector":
+        return vector_distance(a.vector, b.vector)
+    return alignment_distance(a.frame_features, b.frame_features)
+
+
+def check_direction(video: VideoEmbedding, *, method: Method) -> None:
+    """Check that `method` can compare this video: a feature of length 0 has no direction. Raises `VideoError`."""
+    features = video.vector[None] if method == "vector" else video.frame_features
+    if not features.any(axis=1).all():
+        raise VideoError(f"{video.path}: the network sees nothing in it (all features are 0); use another video")
+
+
+def _check_method(method: Method) -> Method:
+    if method not in METHODS:
+        raise OptionError(f"method {method!r} is not known; use one of {', '.join(METHODS)}")
+    return method
+
+
+def _check_threshold(threshold: float) -> float:
+    if not (math.isfinite(threshold) and threshold >= 0):
+        raise OptionError(f"{threshold = } must be a finite number of at least 0")
+    return float(threshold)
+
+
+def _tokenizer_of(bundle: Bundle) -> Tokenize | None:
+    """The bundle's tokenizer, which is read when a text is first embedded; None if there is no text network."""
+    entry = bundle.manifest.tokenizer
+    if entry is None:
+        return None
+
+    @functools.cache
+    def tokenizer() -> Tokenizer:
+        try:
+            text = bundle.read(entry).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BundleIntegrityError(f"{bundle.path / entry.path}: is not a tokenizer file (not UTF-8)") from error
+        return Tokenizer.from_json(text, context_length=entry.context_length)
+
+    def tokenize(texts: Sequence[str]) -> NDArray[np.int64]:
+        return tokenizer()(texts)
+
+    return tokenize

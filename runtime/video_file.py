@@ -1,0 +1,135 @@
+"""Exact frames of a container file: list the packets once, decode only what the asked frames need, convert only those.
+
+Every asked frame must arrive sound. What is missing after the planned decoding is looked for with nothing skipped, then
+from one key picture earlier, then through the whole file on one thread; what is missing then is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from .errors import VideoDecodeError, VideoFormatError
+from .video import PutFrame, Video
+from .video_convert import FrameConverter, orientation_of
+from .video_decode import FrameSink, count_pictures, decode_counted, decode_run, pictures
+from .video_index import NO_TIME, SKIP_CODECS, FrameIndex, Run, index_packets, plan_runs
+from .video_packets import DamageLog, PacketReader, open_source, translate_errors
+
+__all__ = ["FileVideo"]
+
+_RATE_IF_UNKNOWN = 25.0
+
+
+class FileVideo(Video):
+    """A video in a container file. Made by `open_video`."""
+
+    def __init__(self, path: str, *, name: str, num_threads: int, packet_budget: int) -> None:
+        self.path, self.name = path, name
+        self._damage = DamageLog()
+        self._source = open_source(path, name, num_threads=num_threads)
+        try:
+            with translate_errors(name, VideoFormatError, "cannot be read as a video"):
+                self._reader = PacketReader(self._source, path, name, budget=packet_budget, damage=self._damage)
+                first = self._first_picture()
+                self._index = self._list_frames()
+        except BaseException:
+            self._source.container.close()
+            raise
+        self._orientation = orientation_of(first)
+        self.height, self.width = self._orientation.upright_size(first.height, first.width)
+        self.num_frames = len(self._index.pts)
+        self._times, last_duration = self._presentation_times()
+        self.duration_seconds = float(self._times[-1]) + last_duration
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        return self._damage.lines()
+
+    def _seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._times[numbers]
+
+    def _release(self) -> None:
+        self._source.container.close()
+
+    def _read(self, numbers: NDArray[np.int64], height: int, width: int, put: PutFrame) -> None:
+        converter = FrameConverter(height, width, orientation=self._orientation)
+        pending: set[int] = set(numbers.tolist())
+
+        def sink(number: int, frame: VideoFrame) -> None:
+            put(number, converter.convert(frame))
+            pending.discard(number)
+
+        with translate_errors(self.name, VideoDecodeError, "cannot be decoded"):
+            if self._index.packet is None:
+                decode_counted(self._source, self._reader, self._index, pending=pending, sink=sink)
+            else:
+                self._decode_planned(self._index.packet, pending, sink)
+        if pending:
+            number, others = min(pending), len(pending) - 1
+            raise VideoDecodeError(
+                f"{self.name}: frame {number} at {self._times[number]:.2f} s cannot be decoded, or only with damage"
+                f"{f' (and {others} more)' if others else ''}; repair the file or take another one"
+            )
+
+    def _decode_planned(self, packet: NDArray[np.int64], pending: set[int], sink: FrameSink) -> None:
+        """Each attempt is for what the one before left; the last one reads the whole file up to there."""
+        attempts = [(True, 0)] if self._source.codec in SKIP_CODECS else []
+        # Decoding on costs less than emptying the decoder, which loses what its threads have begun.
+        gap = self._source.decoder.reorder_depth + self._source.decoder.thread_count - 1
+        for skip, earlier_keys in [*attempts, (False, 0), (False, 1)]:
+            wanted = packet[sorted(pending)]
+            for run in plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=gap):
+                log = decode_run(self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip)
+                if log is not None:
+                    self._damage.merge(log)
+            if not pending:
+                return
+        wanted = packet[sorted(pending)]
+        run = Run(start=0, stop=int(wanted.max()) + 1, needed=frozenset(wanted.tolist()))
+        source = open_source(self.path, self.name, num_threads=1, strict=True)
+        with contextlib.closing(source.container):
+            log = decode_run(source, self._reader, self._index, run, pending=pending, sink=sink, skip=False)
+        if log is not None:
+            self._damage.merge(log)
+
+    def _first_picture(self) -> VideoFrame:
+        """The picture that tells size and orientation: the first key picture, or whatever the decoder shows first."""
+        table, decoder = self._reader.table, self._source.decoder
+        keys = np.flatnonzero(table.key & table.shown)
+        if len(keys):
+            with contextlib.closing(self._reader.read(int(keys[0]))) as rows:
+                for frame in pictures(decoder, itertools.islice(rows, 1), lambda _: None):
+                    return frame
+        with contextlib.closing(self._reader.read(0)) as rows:
+            for frame in pictures(decoder, rows, lambda _: None):
+                return frame
+        raise VideoFormatError(f"{self.name}: no picture of it can be decoded; it is cut off or damaged")
+
+    def _list_frames(self) -> FrameIndex:
+        source, reader = self._source, self._reader
+        index = None
+        if reader.one_picture:
+            index = index_packets(reader.table, codec=source.codec, progressive=source.progressive, timed=source.timed)
+        index = index or count_pictures(source, reader, self._damage)
+        if len(index.pts) == 0:
+            raise VideoFormatError(f"{self.name}: displays no picture; it is cut off or damaged")
+        return index
+
+    def _presentation_times(self) -> tuple[NDArray[np.float64], float]:
+        """Seconds after frame 0, float64 (N,), and how long the last frame stays.
+
+        Where time stamps are absent or go back, the frames are taken as evenly spaced at the stream's rate.
+        """
+        pts = self._index.pts
+        stream = self._source.stream
+        interval = 1 / float(stream.average_rate or stream.guessed_rate or _RATE_IF_UNKNOWN)
+        if np.any(pts == NO_TIME) or np.any(np.diff(pts) <= 0):
+            return np.arange(len(pts), dtype=np.float64) * np.float64(interval), interval
+        time_base = float(self._source.time_base)
+        last = 0 if self._index.packet is None else int(self._reader.table.duration[self._index.packet[-1]])
+        return (pts - pts[0]).astype(np.float64) * np.float64(time_base), last * time_base or interval

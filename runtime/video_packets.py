@@ -1,0 +1,286 @@
+"""Open container files safely and read their packets: from memory, or again from the file with every seek verified."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from .errors import VideoDecodeError, VideoError, VideoFormatError, WeakSVRError
+from .video import MAX_PIXELS
+from .video_index import NO_TIME, PacketTable, shown_pictures
+
+__all__ = ["FORMATS", "DamageLog", "PacketReader", "Source", "open_source", "packet_of", "translate_errors"]
+
+FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf")
+"""Demuxers that may be used: containers of video. No playlists, no scripts, no images, no raw streams."""
+
+ACCEPTED = "mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv"
+
+_UNTIMED_FORMATS = frozenset({"avi"})
+_PROGRESSIVE_ORDERS = frozenset({0, 1})  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
+# With several threads these hand out pictures before it is known whether they are damaged.
+_LATE_DAMAGE_CODECS = frozenset({"mpeg4"})
+_SEEK_STEPS_SECONDS = (0, 1, 2, 4, 8, 16)
+
+
+@contextlib.contextmanager
+def translate_errors(name: str, kind: type[VideoError], doing: str) -> Iterator[None]:
+    """Turn whatever the media library raises into one line of the project's own errors."""
+    try:
+        yield
+    except WeakSVRError:
+        raise
+    except PermissionError as error:
+        raise VideoError(f"{name}: may not be read (permission denied); change its permissions") from error
+    except (av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError, LookupError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise kind(f"{name}: {doing} ({reason})") from error
+
+
+class DamageLog:
+    """Collects what is found damaged; the same finding twice counts once."""
+
+    def __init__(self) -> None:
+        self._places: defaultdict[str, set[float]] = defaultdict(set)
+        self._lines: dict[str, None] = {}
+
+    def note(self, what: str, seconds: float) -> None:
+        """Count a finding at a time (seconds after the first packet)."""
+        self._places[what].add(round(seconds, 3))
+
+    def note_line(self, line: str) -> None:
+        """Keep a finding that has no time."""
+        self._lines[line] = None
+
+    def merge(self, other: DamageLog) -> None:
+        for what, places in other._places.items():
+            self._places[what] |= places
+        self._lines |= other._lines
+
+    def lines(self) -> tuple[str, ...]:
+        counted = (f"{what}: {len(times)}, the first at {min(times):.2f} s" for what, times in self._places.items())
+        return (*self._lines, *counted)
+
+
+@dataclasses.dataclass(kw_only=True, slots=True, eq=False)
+class Source:
+    """An open container with its one video stream and that stream's decoder."""
+
+    container: InputContainer
+    stream: VideoStream
+    decoder: VideoCodecContext
+    codec: str
+
+    @property
+    def time_base(self) -> Fraction:
+        return self.stream.time_base or Fraction(1, av.time_base)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the container stores presentation times."""
+        return self.container.format.name not in _UNTIMED_FORMATS
+
+    @property
+    def progressive(self) -> bool:
+        """Whether the pictures are known to be coded as whole frames, or nothing is known."""
+        return self.decoder.field_order in _PROGRESSIVE_ORDERS
+
+
+def open_source(path: str, name: str, *, num_threads: int, strict: bool = False) -> Source:
+    """Open a container file and prepare the decoder of its best video stream; other streams are not read.
+
+    Args:
+        path: a regular file, already checked.
+        name: the path in messages.
+        num_threads: threads of the decoder.
+        strict: let the decoder hold back as many pictures as the standard allows, where the stream does not say how
+            many it needs; slower to put out, never drops a picture that comes in an unexpected order.
+
+    Raises:
+        VideoFormatError: if it is not a video, or one whose frames are absurdly large.
+    """
+    limits = {"max_pixels": str(MAX_PIXELS)}
+    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", **limits}
+    # An absolute path cannot be taken for an address, whatever the file is called.
+    with translate_errors(
+        name, VideoFormatError, f"is not a video that can be read, or its header is cut off; accepted are {ACCEPTED}"
+    ):
+        container = av.open(str(Path(path).absolute()), mode="r", options=options, metadata_errors="replace")
+    try:
+        with translate_errors(name, VideoFormatError, "its header is damaged"):
+            return _prepare(container, name, num_threads, limits | ({"strict": "1"} if strict else {}))
+    except BaseException:
+        container.close()
+        raise
+
+
+def _prepare(container: InputContainer, name: str, num_threads: int, options: dict[str, str]) -> Source:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        if any(other.type == "audio" for other in container.streams):
+            raise VideoFormatError(f"{name}: has no video, only sound")
+        raise VideoFormatError(f"{name}: has no video in it, or its header is cut off")
+    decoder = stream.codec_context
+    if decoder is None:
+        raise VideoFormatError(f"{name}: is coded in a way for which there is no decoder; convert it to H.264")
+    if decoder.width * decoder.height > MAX_PIXELS:
+        raise VideoFormatError(
+            f"{name}: frames of {decoder.width} x {decoder.height} are too large; at most {MAX_PIXELS} pixels are read"
+        )
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    decoder.thread_count = 1 if decoder.name in _LATE_DAMAGE_CODECS else num_threads
+    decoder.thread_type = "AUTO"
+    decoder.options = options
+    return Source(container=container, stream=stream, decoder=decoder, codec=decoder.name)
+
+
+def packet_of(data: bytes) -> Packet[VideoStream]:
+    """A packet with a padded copy of `data` in memory of its own.
+
+    A packet made from a Python object directly would be freed under the interpreter's lock by a thread of the decoder,
+    while the decoder's end waits for that thread with the lock held.
+    """
+    packet = Packet(len(data))
+    memoryview(packet)[:] = data
+    return packet
+
+
+class PacketReader:
+    """The packets of a source, listed once and readable from any key packet on.
+
+    Attributes:
+        table: all packets.
+        one_picture: no packet displays more than one picture.
+        in_memory: the packets are kept, and the file is not read again.
+    """
+
+    def __init__(self, source: Source, path: str, name: str, *, budget: int, damage: DamageLog) -> None:
+        self._source = source
+        self._path = path
+        self._name = name
+        self._packets: list[Packet[VideoStream]] | None = []
+        self.one_picture = True
+        self.table = self._scan(budget, damage)
+        self._rows: dict[tuple[int | None, int], int] = {}
+
+    @property
+    def in_memory(self) -> bool:
+        return self._packets is not None
+
+    def read(self, start: int) -> Generator[tuple[int, Packet[VideoStream]]]:
+        """(row, packet) from row `start` to the last. May leave the decoder flushed: use it before decoding.
+
+        Raises:
+            VideoDecodeError: if the file has changed since it was listed.
+        """
+        if self._packets is not None:
+            yield from enumerate(itertools.islice(self._packets, start, None), start)
+        elif start == 0 or not self._seek_before(start):
+            yield from self._read_from_beginning(start)
+        else:
+            yield from self._read_on(start)
+
+    def _scan(self, budget: int, damage: DamageLog) -> PacketTable:
+        rows: list[tuple[int, int, int, int, bool, bool]] = []
+        total = 0
+        base = float(self._source.time_base)
+        hides = self._source.codec in {"vp8", "vp9"}
+        try:
+            for packet in self._source.container.demux(self._source.stream):
+                if packet.size == 0:
+                    continue  # nothing in it; a decoder would take it for the end
+                shown = shown_pictures(self._source.codec, memoryview(packet)) if hides else 1
+                self.one_picture &= shown <= 1
+                pts = NO_TIME if packet.pts is None else packet.pts
+                dts = NO_TIME if packet.dts is None else packet.dts
+                if packet.is_corrupt:
+                    damage.note("damaged packets", max(pts, dts, 0) * base)
+                keep = bool(shown) and not packet.is_discard
+                rows.append((pts, dts, packet.duration or 0, packet.size, packet.is_keyframe, keep))
+                total += packet.size
+                if self._packets is not None:
+                    self._packets.append(packet)
+                    if total > budget:
+                        self._packets = None
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            damage.note_line(f"reading stopped before the end of the file after {len(rows)} packets ({reason})")
+        columns = list(zip(*rows, strict=True)) if rows else [()] * 6
+        table = PacketTable(
+            pts=np.array(columns[0], np.int64),
+            dts=np.array(columns[1], np.int64),
+            duration=np.array(columns[2], np.int64),
+            size=np.array(columns[3], np.int64),
+            key=np.array(columns[4], np.bool_),
+            shown=np.array(columns[5], np.bool_),
+        )
+        self._check_complete(table, damage)
+        return table
+
+    def _check_complete(self, table: PacketTable, damage: DamageLog) -> None:
+        """Compare what was read with what the container says it holds, where it says so reliably."""
+        listed = len(self._source.stream.index_entries) if "mp4" in self._source.container.format.name else 0
+        if len(table) < listed:
+            damage.note_line(f"cut off: {len(table)} of {listed} packets are there")
+
+    def _seek_before(self, start: int) -> bool:
+        """Place the container at or before row `start`; False if no seek lands there."""
+        if not self._rows:
+            keys = zip(self.table.pts.tolist(), self.table.size.tolist(), strict=True)
+            self._rows = {key: row for row, key in reversed(list(enumerate(keys)))}
+        table, source = self.table, self._source
+        stamps = [int(stamp) for stamp in (table.pts[start], table.dts[start]) if stamp != NO_TIME]
+        for step in _SEEK_STEPS_SECONDS:
+            for stamp in stamps:
+                try:
+                    source.container.seek(stamp - int(step / source.time_base), stream=source.stream)
+                    row = next((self._row_of(packet) for packet in self._demux(source)), None)
+                    if row is not None and row <= start:
+                        source.container.seek(stamp - int(step / source.time_base), stream=source.stream)
+                        return True
+                except (av.FFmpegError, OSError):
+                    continue
+        return False
+
+    def _row_of(self, packet: Packet[VideoStream]) -> int | None:
+        return self._rows.get((NO_TIME if packet.pts is None else packet.pts, packet.size))
+
+    def _read_on(self, start: int) -> Iterator[tuple[int, Packet[VideoStream]]]:
+        row: int | None = None
+        for packet in self._demux(self._source):
+            row = self._row_of(packet) if row is None else row + 1
+            if row is None or row >= len(self.table) or packet.size != self.table.size[row]:
+                return  # not where it seemed to be; the frame is missing then and is looked for from further back
+            if row >= start:
+                yield row, packet
+
+    def _read_from_beginning(self, start: int) -> Iterator[tuple[int, Packet[VideoStream]]]:
+        fresh = open_source(self._path, self._name, num_threads=1)
+        try:
+            for row, packet in enumerate(self._demux(fresh)):
+                if row >= len(self.table) or packet.size != self.table.size[row]:
+                    raise VideoDecodeError(f"{self._name}: has changed since it was opened; open it again")
+                if row >= start:
+                    yield row, packet
+        finally:
+            fresh.container.close()
+
+    @staticmethod
+    def _demux(source: Source) -> Iterator[Packet[VideoStream]]:
+        with contextlib.suppress(av.FFmpegError, OSError):  # the scan has noted where reading stops
+            yield from (packet for packet in source.container.demux(source.stream) if packet.size)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from weaksvr.runtime.commands.verify import verify
+
+
+def call(*arguments, **options):
+    command = [sys.executable, "-m", "weaksvr.runtime.commands.verify", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+def test_the_same(videos, toy_bundle):
+    found = call(videos.first, videos.again, "--bundle", toy_bundle)
+    assert (found.returncode, found.stderr) == (0, "")
+    lines = found.stdout.splitlines()
+    assert lines[0] == "SAME"
+    rows = dict(line.split(maxsplit=1) for line in lines[1:])
+    assert re.fullmatch(r"0\.\d{4}", rows.pop("distance"))
+    assert re.fullmatch(r"\+0\.\d{4}", rows.pop("margin"))
+    assert rows == {
+        "threshold": "0.2500",
+        "method": "vector",
+        "sampling": "uniform-4",
+        "device": "cpu (CPUExecutionProvider), fp32",
+        "bundle": "toy",
+    }
+
+
+def test_different(videos, toy_bundle):
+    found = call(videos.first, videos.other, "--bundle", toy_bundle, "--method", "alignment", "--device", "cpu")
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout.splitlines()[0] == "DIFFERENT"
+    assert "  method     alignment\n" in found.stdout
+    assert "  margin     -" in found.stdout
+
+
+@pytest.mark.parametrize(("other", "code"), [("again", 0), ("other", 1)])
+def test_json(videos, toy_bundle, other, code):
+    arguments = [videos.first, getattr(videos, other), "--bundle", toy_bundle, "--json"]
+    found = CliRunner().invoke(verify, list(map(str, arguments)), standalone_mode=False)
+    assert found.return_value == code
+    document = json.loads(found.stdout)
+    assert document["schema"] == "weaksvr.verify/1"
+    assert document["same"] is (code == 0)
+    assert document["margin"] == document["threshold"] - document["distance"]
+    assert {"method", "device", "provider", "precision", "sampling", "bundle", "notes"} < set(document)
+
+
+def test_options_reach_the_library(videos, toy_bundle):
+    arguments = [videos.first, videos.other, "--bundle", toy_bundle, "--threshold", "2", "--precision", "fp32"]
+    found = CliRunner().invoke(verify, list(map(str, arguments)), standalone_mode=False)
+    assert found.return_value == 0
+    assert "  threshold  2.0000\n" in found.stdout
+
+
+def test_damage_is_mentioned(videos, toy_bundle, tmp_path):
+    (tmp_path / "cut.mp4").write_bytes(videos.first.read_bytes()[:-4])
+    found = call(videos.first, "cut.mp4", "--bundle", toy_bundle, cwd=tmp_path)
+    assert found.returncode == 0
+    assert "  note       cut.mp4: " in found.stdout
+
+
+TROUBLE = {
+    "no file": ([], "none.mp4", r"none\.mp4: no such file"),
+    "empty": ([], "empty.mp4", r"empty\.mp4: "),
+    "text": ([], "text.mp4", r"text\.mp4: "),
+    "threshold": (["--threshold", "nan"], "a.mp4", "threshold = nan must be a finite number"),
+    "precision": (["--precision", "fp64"], "a.mp4", "has no precision 'fp64'; it has fp32"),
+    "no bundle": (["--bundle", "nowhere"], "a.mp4", "nowhere: no bundle there"),
+    "empty bundle name": (["--bundle", ""], "a.mp4", "no bundle there"),
+}
+
+
+@pytest.mark.parametrize("case", TROUBLE)
+def test_trouble(videos, toy_bundle, tmp_path, case):
+    options, other, message = TROUBLE[case]
+    shutil.copy(videos.first, tmp_path / "a.mp4")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("ffconcat version 1.0\nfile a.mp4\n")
+    before = sorted(tmp_path.iterdir())
+    found = call("a.mp4", other, "--bundle", toy_bundle, *options, cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert re.match(f"error: .*{message}", found.stderr)
+    assert found.stderr.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["a"], ["a", "b", "c"], ["a", "b", "--method", "x"], ["a", "b", "--device", "x"]]
+)
+def test_usage(arguments):
+    assert CliRunner().invoke(verify, arguments).exit_code == 2
+
+
+def test_the_help_names_every_option_and_the_exit_codes():
+    text = CliRunner().invoke(verify, ["--help"]).output
+    for word in ("--bundle", "--method", "--threshold", "--device", "--precision", "--json", "--version", "1 if they"):
+        assert word in text

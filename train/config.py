@@ -1,0 +1,348 @@
+"""Settings of a training run: frozen values, presets, overrides by name, and their JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from ..runtime.errors import CheckpointError, OptionError
+from ..runtime.spec import Resize, SamplingPolicy
+
+__all__ = [
+    "PRESETS",
+    "AugmentConfig",
+    "DataConfig",
+    "FineLoss",
+    "LossConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "TrainConfig",
+    "override",
+    "preset",
+]
+
+FineLoss = Literal["none", "sort", "viterbi", "split"]
+FineForm = Literal["official", "masked", "batch"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def _check_choices(config: Any) -> None:
+    """Every `Literal` field holds one of its values."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        if typing.get_origin(hints[field.name]) is Literal:
+            choices = typing.get_args(hints[field.name])
+            value = getattr(config, field.name)
+            if value not in choices:
+                raise OptionError(f"{field.name} = {value!r} is not known; use one of {', '.join(choices)}")
+
+
+def _check_range(config: Any, low: float, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not low <= value < float("inf"):
+            raise OptionError(f"{name} = {value} must be a finite number of at least {low}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The network.
+
+    Attributes:
+        clip: open_clip architecture name (`ViT-B-32-quickgelu`, ...), or `weaksvr-tiny`.
+        pretrained: open_clip weights tag or file; empty for random weights.
+        freeze_vision: keep the image tower as it is.
+        train_text: train the text tower too (for towers without pretrained weights).
+        width: width W of the temporal encoder.
+        depth: pre-norm blocks of the temporal encoder.
+        heads, head_dim: attention heads and their size.
+        mlp_width: hidden size of the blocks' MLP.
+        attention_scale: `model` divides by sqrt(W) as published, `head` by sqrt(head_dim) as usual.
+        position_std: standard deviation of the initial position embedding (published: 1).
+        video_vector: `flatten` maps the T frame features to v by one linear layer as published; `class-token` reads
+            v from the encoder's class token.
+        center: subtract from every frame's feature the clip's mean feature and divide by the clip's deviation, so that
+            what a fixed camera sees all the time does not count.
+    """
+
+    clip: str = "ViT-B-32-quickgelu"
+    pretrained: str = "openai"
+    freeze_vision: bool = False
+    train_text: bool = False
+    width: int = 1024
+    depth: int = 2
+    heads: int = 8
+    head_dim: int = 64
+    mlp_width: int = 2048
+    attention_scale: Literal["model", "head"] = "model"
+    position_std: float = 1.0
+    video_vector: Literal["flatten", "class-token"] = "flatten"
+    center: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_range(self, 1, "width", "heads", "head_dim", "mlp_width")
+        _check_range(self, 0, "depth", "position_std")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentConfig:
+    """Random changes of the training clips; every frame of a clip is changed alike.
+
+    Attributes:
+        color: strength of brightness, contrast, saturation, channel gain and hue changes (0: none).
+        shift: largest shift as a share of the frame.
+        zoom: largest relative change of scale.
+        rotate: largest rotation in degrees.
+        noise: largest standard deviation of the pixel noise (pixels in [0, 1]).
+        flip: probability of a left-right flip (wrong where left and right mean something).
+        erase: probability that one rectangle of the clip is covered.
+    """
+
+    color: float = 0.0
+    shift: float = 0.0
+    zoom: float = 0.0
+    rotate: float = 0.0
+    noise: float = 0.0
+    flip: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_range(self, 0, "color", "shift", "zoom", "rotate", "noise", "flip", "erase")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Frames and batches.
+
+    Attributes:
+        num_frames: T, frames a clip.
+        policy: frames used for validation and recorded in the bundle (`uniform`, `three-view`).
+        size: height and width of the network's input; 0 takes the image tower's.
+        resize: `shorter` (cover and crop the centre, CLIP) or `squash` (nothing is cut off).
+        batch_size: B, videos a step and process.
+        samples_per_epoch: videos drawn an epoch without replacement; 0 takes all.
+        workers: decoding processes.
+        cache: folder in which decoded frames are kept on disk; empty for none.
+        val_fraction: share of the procedures that is set apart where the data has no validation file.
+    """
+
+    num_frames: int = 16
+    policy: SamplingPolicy = "three-view"
+    size: int = 0
+    resize: Resize = "shorter"
+    batch_size: int = 8
+    samples_per_epoch: int = 0
+    workers: int = 2
+    cache: str = ""
+    val_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_range(self, 2, "num_frames", "batch_size")
+        _check_range(self, 0, "size", "samples_per_epoch", "workers", "val_fraction")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """The two losses of the weak setting.
+
+    Attributes:
+        fine: pseudo labels of the frame-sentence loss, or `none`.
+        form: `official` (what the published code computes), `masked` (padding excluded, similarities scaled) or
+            `batch` (as `masked`, contrasted with every distinct sentence of the batch).
+        coarse_weight, fine_weight: factors of the two losses.
+        fine_scale: factor of the cosines in the forms `masked` and `batch`.
+        mask_repeated: videos of one procedure are not negatives of one another.
+        script_negatives: altered scripts (swap, drop, repeat, replace) added to each video's negatives.
+    """
+
+    fine: FineLoss = "sort"
+    form: FineForm = "official"
+    coarse_weight: float = 1.0
+    fine_weight: float = 1.0
+    fine_scale: float = 10.0
+    mask_repeated: bool = True
+    script_negatives: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_range(self, 0, "coarse_weight", "fine_weight", "fine_scale", "script_negatives")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """Optimisation.
+
+    Attributes:
+        epochs: passes over the training videos.
+        lr: learning rate of everything but the CLIP towers.
+        backbone_lr: learning rate of the image tower (and of the text tower where it is trained).
+        final_lr, final_backbone_lr: what the cosine ends at, as a share of the rates.
+        weight_decay: AdamW's.
+        warmup_epochs: linear warm-up.
+        accumulate: batches a step.
+        clip_norm: largest gradient norm; 0 for no clipping.
+        precision: arithmetic of the forward pass; `auto` takes bf16 where the device has it (CUDA or CPU), else fp32.
+        seed: of weights, order, frames and augmentation.
+        eval_every: epochs between validations (the last epoch is always validated).
+    """
+
+    epochs: int = 300
+    lr: float = 5e-4
+    backbone_lr: float = 5e-6
+    final_lr: float = 0.01
+    final_backbone_lr: float = 1.0
+    weight_decay: float = 0.01
+    warmup_epochs: float = 0.0
+    accumulate: int = 1
+    clip_norm: float = 0.0
+    precision: Precision = "auto"
+    seed: int = 0
+    eval_every: int = 1
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_range(self, 1, "epochs", "accumulate", "eval_every")
+        _check_range(
+            self, 0, "lr", "backbone_lr", "final_lr", "final_backbone_lr", "weight_decay", "warmup_epochs", "clip_norm"
+        )
+        _check_range(self, 0, "seed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """All settings of a run; `to_json` and `from_json` are inverses."""
+
+    preset: str = "paper"
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """Inverse of `to_json`.
+
+        Raises:
+            CheckpointError: if a section or key is unknown, missing or of the wrong type.
+        """
+        try:
+            sections = {
+                name: section(**data[name])
+                for name, section in typing.get_type_hints(cls).items()
+                if dataclasses.is_dataclass(section)
+            }
+            return cls(preset=data["preset"], **sections)
+        except (KeyError, TypeError, OptionError) as error:
+            raise CheckpointError(f"training settings cannot be read: {error}; they were not written by us") from error
+
+
+_PAPER = TrainConfig()
+
+
+def _published(name: str, samples_per_epoch: int) -> TrainConfig:
+    return dataclasses.replace(
+        _PAPER,
+        preset=name,
+        data=dataclasses.replace(_PAPER.data, samples_per_epoch=samples_per_epoch),
+        loss=dataclasses.replace(_PAPER.loss, mask_repeated=False),
+    )
+
+
+PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
+    {
+        "paper": _PAPER,
+        "csv": _published("csv", 800),
+        "coin-sv": _published("coin-sv", 1200),
+        "diving48-sv": _published("diving48-sv", 5000),
+        "workbench": TrainConfig(
+            preset="workbench",
+            model=ModelConfig(
+                clip="weaksvr-tiny",
+                pretrained="",
+                train_text=True,
+                width=128,
+                depth=2,
+                heads=4,
+                head_dim=32,
+                mlp_width=256,
+                attention_scale="head",
+                position_std=0.02,
+                video_vector="class-token",
+                center=True,
+            ),
+            data=DataConfig(num_frames=16, policy="three-view", resize="squash", batch_size=24),
+            augment=AugmentConfig(color=0.5, shift=0.1, zoom=0.15, rotate=8.0, noise=0.05),
+            loss=LossConfig(fine="viterbi", form="batch"),
+            optim=OptimConfig(
+                epochs=60,
+                lr=1e-3,
+                backbone_lr=1e-3,
+                final_backbone_lr=0.01,
+                weight_decay=0.05,
+                warmup_epochs=2.0,
+                clip_norm=1.0,
+            ),
+        ),
+    }
+)
+
+
+def preset(name: str) -> TrainConfig:
+    """The preset of that name. Raises `OptionError` if there is none."""
+    if name not in PRESETS:
+        raise OptionError(f"preset {name!r} is not known; use one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _parse(text: str, kind: type) -> Any:
+    """A command line value as the field's type."""
+    if kind is bool:
+        if text.lower() not in {"true", "false"}:
+            raise ValueError("must be true or false")
+        return text.lower() == "true"
+    if kind in {int, float}:
+        return kind(text)
+    return text
+
+
+def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """Apply `section.key=value` settings.
+
+    Raises:
+        OptionError: for an unknown key or a value that does not fit; says which there are.
+    """
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        section_name, _, key = name.strip().partition(".")
+        section = getattr(config, section_name, None)
+        if not equals or not dataclasses.is_dataclass(section):
+            sections = [f.name for f in dataclasses.fields(config) if f.name != "preset"]
+            raise OptionError(f"--set {setting}: write section.key=value, with a section of {', '.join(sections)}")
+        hints = typing.get_type_hints(type(section))
+        if key not in hints:
+            raise OptionError(f"--set {setting}: {section_name} has no {key!r}; it has {', '.join(hints)}")
+        try:
+            value = _parse(text.strip(), hints[key])
+            changed = dataclasses.replace(section, **{key: value})  # type: ignore[type-var]
+        except ValueError as error:
+            raise OptionError(f"--set {setting}: {error}") from error
+        config = dataclasses.replace(config, **{section_name: changed})
+    return config
+
+
+def read_json(text: str) -> TrainConfig:
+    """A config from JSON text. Raises `CheckpointError`."""
+    try:
+        return TrainConfig.from_json(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"training settings are not JSON: {error}") from error

@@ -1,0 +1,1 @@
+"""Training data: clips of a manifest, splits, and the rendered workbench videos."""

@@ -1,0 +1,187 @@
+"""Training clips: random frames of a video, decoded by the deployed functions, with an optional on-disk cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from ...runtime.errors import OutputError, TooFewFramesError, VideoError
+from ...runtime.manifest import Clip
+from ...runtime.preprocess import read_frames
+from ...runtime.sampling import segment_indices
+from ...runtime.spec import PreprocessSpec
+from ...runtime.storage import replace_file
+from ...runtime.video import open_video
+from ..augment import draw_parameters
+from ..config import AugmentConfig
+
+__all__ = ["ClipDataset", "EpochSampler", "FrameCache"]
+
+_CHUNK = 256  # frames decoded at a time while a video is brought into the cache
+
+
+def _restrict(times: NDArray[np.float64], clip: Clip) -> tuple[int, int]:
+    """First and last + 1 of the frames with start <= time < end."""
+    start = 0 if clip.start is None else int(np.searchsorted(times, clip.start, side="left"))
+    end = len(times) if clip.end is None else int(np.searchsorted(times, clip.end, side="left"))
+    return start, end
+
+
+class FrameCache:
+    """All frames of each video at the network's input size, as uint8 files that are mapped and not read.
+
+    A file's name comes from the video's path, size and time of change and from the preprocessing, so that a changed
+    video or another input size never meets old frames.
+
+    Args:
+        folder: created if absent.
+        preprocess: size and resize of the frames.
+    """
+
+    def __init__(self, folder: Path, preprocess: PreprocessSpec) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: the frame cache cannot be created: {error.strerror}") from error
+        self.folder = folder
+        self.preprocess = preprocess
+
+    def _key(self, video: Path) -> str:
+        stat = video.stat()
+        spec = [self.preprocess.height, self.preprocess.width, self.preprocess.resize]
+        identity = json.dumps([str(video.resolve()), stat.st_size, stat.st_mtime_ns, spec])
+        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+    def frames(self, video: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Frames (N, H, W, 3) and their times in seconds (N,), decoded on first use.
+
+        Raises:
+            VideoError: if the video cannot be decoded.
+            OutputError: if the cache cannot be written.
+        """
+        if not video.exists():
+            with open_video(video):  # says what is wrong
+                pass
+        stem = self.folder / self._key(video)
+        frames_file, times_file = stem.with_suffix(".npy"), stem.with_suffix(".times.npy")
+        if not frames_file.exists():
+            with open_video(video) as opened:
+                count = opened.num_frames
+                times = np.asarray(opened.times(np.arange(count)), dtype=np.float64)
+                frames = np.empty((count, self.preprocess.height, self.preprocess.width, 3), dtype=np.uint8)
+                for first in range(0, count, _CHUNK):
+                    chunk = np.arange(first, min(first + _CHUNK, count))
+                    frames[chunk] = read_frames(opened, chunk, self.preprocess)
+            with replace_file(times_file) as file:
+                np.save(file, times)
+            with replace_file(frames_file) as file:
+                np.save(file, frames)
+        return np.load(frames_file, mmap_mode="r"), np.load(times_file)
+
+
+class ClipDataset(Dataset[tuple[Tensor, Tensor, int]]):
+    """Videos of a manifest as random clips.
+
+    An item is asked for by (epoch, index) and depends on nothing but that and the seed, so that neither the number of
+    workers, nor the number of processes, nor an interruption changes what is seen.
+
+    Args:
+        clips: entries of the manifest.
+        num_frames: T.
+        preprocess: size and resize of the frames.
+        augment: strengths of the augmentation, whose parameters are drawn here.
+        seed: of the run.
+        cache: where decoded frames are kept, or None.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        num_frames: int,
+        preprocess: PreprocessSpec,
+        augment: AugmentConfig,
+        seed: int,
+        cache: FrameCache | None = None,
+    ) -> None:
+        self.clips = clips
+        self.num_frames = num_frames
+        self.preprocess = preprocess
+        self.augment = augment
+        self.seed = seed
+        self.cache = cache
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def _draw(self, clip: Clip, times: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+        start, end = _restrict(times, clip)
+        try:
+            return start + segment_indices(end - start, self.num_frames, rng)
+        except TooFewFramesError as error:
+            raise TooFewFramesError(error.num_frames, error.needed, str(clip.video)) from error
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
+        """Frames uint8 (T, H, W, 3), augmentation parameters float64 (P,), and the index.
+
+        Raises:
+            VideoError: if the video cannot be used; names it.
+        """
+        epoch, index = item
+        clip = self.clips[index]
+        rng = np.random.default_rng([self.seed, epoch, index])
+        if self.cache is not None:
+            stored, times = self.cache.frames(clip.video)
+            frames = np.ascontiguousarray(stored[self._draw(clip, times, rng)])
+        else:
+            with open_video(clip.video) as video:
+                times = np.asarray(video.times(np.arange(video.num_frames)), dtype=np.float64)
+                frames = read_frames(video, self._draw(clip, times, rng), self.preprocess)
+        return torch.from_numpy(frames), torch.from_numpy(draw_parameters(rng, self.augment)), index
+
+
+class EpochSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) for one process out of several.
+
+    The order of an epoch is a permutation seeded by (seed, epoch). A step's joint batch is a run of B x world entries
+    of it, of which each process takes its B, so that the joint batches do not depend on the number of processes as
+    long as B x world stays the same. What does not fill a joint batch is left out of that epoch.
+
+    Args:
+        num_clips: videos there are.
+        batch_size: B of one process.
+        samples_per_epoch: videos drawn an epoch; 0 for all.
+        seed: of the run.
+        rank, world: this process and how many there are.
+    """
+
+    def __init__(
+        self, num_clips: int, *, batch_size: int, samples_per_epoch: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        if num_clips < 2 * world:
+            raise VideoError(f"{num_clips} training videos are too few to contrast; at least {2 * world} are needed")
+        self.num_clips = num_clips
+        self.seed = seed
+        self.rank = rank
+        drawn = min(samples_per_epoch or num_clips, num_clips)
+        self.batch_size = min(batch_size, drawn // world)
+        self.joint = self.batch_size * world
+        self.num_batches = drawn // self.joint
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
+        for batch in range(self.num_batches):
+            first = batch * self.joint + self.rank * self.batch_size
+            yield [(self.epoch, int(index)) for index in order[first : first + self.batch_size]]

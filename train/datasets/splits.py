@@ -1,0 +1,99 @@
+"""The clips and pairs of a training run, with a validation set made where the data has none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...runtime.errors import DataError
+from ...runtime.manifest import Clip, Pair, derive_pairs, read_dataset
+from ...runtime.spec import paragraph
+from ...runtime.storage import sha256_of
+
+__all__ = ["TrainingData", "load_training_data", "split_by_procedure"]
+
+_FILES = ("train.jsonl", "val.jsonl", "val_pairs.csv")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run trains and validates on.
+
+    Attributes:
+        train, val: clips.
+        val_pairs: pairs of validation clips.
+        record: where they come from (folder, SHA-256 of the files, how validation was made), JSON-able.
+        note: one line for the user; empty if there is nothing to say.
+    """
+
+    train: Sequence[Clip]
+    val: Sequence[Clip]
+    val_pairs: Sequence[Pair]
+    record: dict[str, Any]
+    note: str
+
+
+def _name(clip: Clip) -> str:
+    return clip.procedure or paragraph(clip.steps)
+
+
+def split_by_procedure(clips: Sequence[Clip], *, fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
+    """Set whole groups of clips apart: whole tasks where all clips name theirs, else whole procedures.
+
+    Args:
+        clips: all clips.
+        fraction: share of the clips to set apart, reached as closely as whole groups allow, at least one group.
+        seed: of the choice.
+
+    Returns:
+        The rest, and what was set apart.
+    """
+    by_task = all(clip.task is not None for clip in clips) and len({clip.task for clip in clips}) > 2
+    group_of = [clip.task if by_task else _name(clip) for clip in clips]
+    groups = list(dict.fromkeys(group_of))
+    order = np.random.default_rng(seed).permutation(len(groups))
+    sizes = {group: group_of.count(group) for group in groups}
+    chosen: set[str | None] = set()
+    taken = 0
+    for index in order:
+        if chosen and taken + sizes[groups[index]] / 2 > fraction * len(clips):
+            break
+        chosen.add(groups[index])
+        taken += sizes[groups[index]]
+    rest = [clip for clip, group in zip(clips, group_of, strict=True) if group not in chosen]
+    return rest, [clip for clip, group in zip(clips, group_of, strict=True) if group in chosen]
+
+
+def load_training_data(folder: Path, *, val_fraction: float, seed: int) -> TrainingData:
+    """Read a dataset folder for training.
+
+    Where the folder has no `val.jsonl`, a seeded part of the training clips is set apart, and `note` says so.
+
+    Raises:
+        DataError: if a file is wrong, or validation would have no pair of one kind.
+    """
+    dataset = read_dataset(folder)
+    if not dataset.train:
+        raise DataError(f"{folder}: has no train.jsonl to train on; see the README for the format")
+    files = {name: sha256_of(folder / name) for name in _FILES if (folder / name).is_file()}
+    record: dict[str, Any] = {"folder": str(folder.resolve()), "files": files, "validation": "val.jsonl"}
+    train, val, pairs, note = list(dataset.train), list(dataset.val), list(dataset.val_pairs), ""
+    if not val:
+        train, val = split_by_procedure(train, fraction=val_fraction, seed=seed)
+        pairs = list(derive_pairs(tuple(val)))
+        record["validation"] = {"fraction": val_fraction, "seed": seed}
+        note = (
+            f"{folder}: no val.jsonl, so {len(val)} of {len(train) + len(val)} videos were set apart for validation "
+            f"(seed {seed}); {len(train)} are trained on"
+        )
+    for same, word in ((True, "the same procedure"), (False, "different procedures")):
+        if not any(pair.same is same for pair in pairs):
+            raise DataError(
+                f"{folder}: validation has no pair of {word}; add val.jsonl with two videos of one procedure and a "
+                "video of another, or name `procedure` in train.jsonl"
+            )
+    return TrainingData(train=train, val=val, val_pairs=pairs, record=record, note=note)

@@ -1,0 +1,403 @@
+"""The training loop of the weak setting, from a data folder to a RUN folder.
+
+A RUN holds `checkpoint/` (the best weights on validation), `last/` (from which an interrupted run goes on),
+`metrics.jsonl` (one line an epoch) and `tensorboard/`. Everything random is drawn from the seed and the place in the
+run, never from what was drawn before, so that a run that was killed and resumed ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from .. import __version__
+from ..runtime.errors import CheckpointError, OptionError, OutputError
+from ..runtime.storage import write_text
+from .augment import augment
+from .checkpoint import (
+    load_checkpoint,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    save_state,
+)
+from .config import OptimConfig, TrainConfig
+from .datasets.clips import ClipDataset, EpochSampler, FrameCache
+from .datasets.splits import TrainingData, load_training_data
+from .distributed import rank, start, world_size
+from .evaluate import Validator
+from .model import WeakSVR
+from .objective import Objective
+from .progress import Reporter
+from .texts import TextTable
+
+__all__ = ["RunSummary", "pick_device", "train"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What a finished run reached.
+
+    Attributes:
+        out: the RUN folder.
+        best: metrics line of the epoch whose weights are in `checkpoint/`.
+        epochs: epochs done, those before a resume included.
+        seconds: wall-clock time of the run, interruptions left out.
+        precision: arithmetic of the forward pass.
+        device: where it ran.
+    """
+
+    out: Path
+    best: Mapping[str, Any]
+    epochs: int
+    seconds: float
+    precision: str
+    device: str
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA where it works, else the CPU.
+
+    Raises:
+        OptionError: if CUDA is asked for and not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--device cuda: PyTorch sees no CUDA device; use --device cpu, or mend the driver")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _pick_precision(asked: str, device: torch.device) -> str:
+    """The arithmetic in effect; what is asked for by name is what is used."""
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported()
+    else:
+        has_bf16 = torch.cpu._is_avx512_bf16_supported()
+    if asked == "auto":
+        return "bf16" if has_bf16 else "fp32"
+    if asked == "fp16" and device.type != "cuda":
+        raise OptionError("optim.precision=fp16 needs CUDA; use bf16, fp32 or auto on a CPU")
+    if asked == "bf16" and not has_bf16:
+        raise OptionError(f"optim.precision=bf16: this {device.type} device has no bf16; use fp32 or auto")
+    return asked
+
+
+def learning_rate_factor(step: int, total: int, warmup: int, final: float) -> float:
+    """Linear warm-up, then half a cosine from 1 to `final`; `step` counts from 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _parameter_groups(model: WeakSVR, config: OptimConfig) -> list[dict[str, Any]]:
+    """The towers at the backbone rate, the rest at the full rate; frozen parameters in neither."""
+    towers = [p for tower in (model.vision, model.text) for p in tower.parameters() if p.requires_grad]
+    known = {id(p) for p in towers}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    groups = [
+        {"params": rest, "peak": config.lr, "final": config.final_lr},
+        {"params": towers, "peak": config.backbone_lr, "final": config.final_backbone_lr},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+class Trainer:
+    """One run. `fit` is the loop; the other methods are its stages, in order."""
+
+    def __init__(
+        self, data: TrainingData, out: Path, config: TrainConfig, *, device: torch.device, reporter: Reporter
+    ) -> None:
+        self.data = data
+        self.out = out
+        self.config = config
+        self.device = device
+        self.reporter = reporter
+        self.precision = _pick_precision(config.optim.precision, device)
+        self.epoch = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] | None = None
+        self._build()
+
+    def _build(self) -> None:
+        config, optim = self.config, self.config.optim
+        torch.manual_seed(optim.seed)
+        self.model = WeakSVR(config).to(self.device)
+        unused = config.model.video_vector == "class-token" and config.loss.fine == "none"
+        distributed = world_size() > 1
+        self.network: nn.Module = (
+            DistributedDataParallel(self.model, find_unused_parameters=True) if distributed else self.model
+        )
+        if unused:
+            self.model.temporal.frame_head.requires_grad_(False)
+        table = TextTable(self.data.train, open_clip.get_tokenizer(config.model.clip), seed=optim.seed)
+        self.objective = Objective(
+            self.model,
+            table,
+            config.loss,
+            train_text=config.model.train_text,
+            seed=optim.seed,
+            device=self.device,
+        )
+        spec = self.model.preprocess
+        cache = FrameCache(Path(config.data.cache), spec) if config.data.cache else None
+        dataset = ClipDataset(
+            self.data.train,
+            num_frames=config.data.num_frames,
+            preprocess=spec,
+            augment=config.augment,
+            seed=optim.seed,
+            cache=cache,
+        )
+        self.sampler = EpochSampler(
+            len(dataset),
+            batch_size=config.data.batch_size,
+            samples_per_epoch=config.data.samples_per_epoch,
+            seed=optim.seed,
+            rank=rank(),
+            world=world_size(),
+        )
+        self.loader = DataLoader(
+            dataset,
+            batch_sampler=self.sampler,
+            num_workers=config.data.workers,
+            persistent_workers=config.data.workers > 0,
+            pin_memory=self.device.type == "cuda",
+        )
+        groups = _parameter_groups(self.model, optim)
+        self.optimizer = torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self.steps_per_epoch = math.ceil(len(self.sampler) / optim.accumulate)
+        self.validator = Validator(self.model, self.data, device=self.device)
+        self._mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
+
+    def fit(self) -> RunSummary:
+        """Train until the last epoch."""
+        total = self.config.optim.epochs
+        self.reporter.begin(total=total, done=self.epoch, batches=len(self.sampler))
+        while self.epoch < total:
+            began = time.monotonic()
+            line = self._train_epoch()
+            self.epoch += 1
+            line["val"] = self._validate()
+            self.seconds += time.monotonic() - began
+            line["seconds"] = round(self.seconds, 1)
+            if rank() == 0:
+                self._record(line)
+        if self.best is None:
+            raise CheckpointError(f"{self.out}: no epoch was validated; raise optim.epochs")
+        return RunSummary(
+            out=self.out,
+            best=self.best,
+            epochs=self.epoch,
+            seconds=self.seconds,
+            precision=self.precision,
+            device=str(self.device),
+        )
+
+    def _train_epoch(self) -> dict[str, Any]:
+        self.network.train()
+        self.sampler.epoch = self.epoch
+        sums: dict[str, float] = {}
+        for batch, (frames, parameters, indices) in enumerate(self.loader):
+            for name, value in self._train_batch(frames, parameters, indices.tolist(), batch).items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.reporter.batch(sums, batch + 1)
+        means = {name: round(value / len(self.sampler), 6) for name, value in sums.items()}
+        scale = round(float(self.model.logit_scale.detach().exp()), 4)
+        return {"epoch": self.epoch + 1, **means, "lr": self.optimizer.param_groups[0]["lr"], "scale": scale}
+
+    def _train_batch(self, frames: Tensor, parameters: Tensor, indices: list[int], batch: int) -> dict[str, float]:
+        optim = self.config.optim
+        seed = np.random.SeedSequence([optim.seed, self.epoch, batch, rank(), 2]).generate_state(1)[0]
+        torch.manual_seed(int(seed))  # what a tower draws itself (dropout) depends on the place in the run alone
+        last = (batch + 1) % optim.accumulate == 0 or batch + 1 == len(self.sampler)
+        pixels = self._to_input(frames, parameters)
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        waits = not last and isinstance(self.network, DistributedDataParallel)
+        with self.network.no_sync() if waits else contextlib.nullcontext():
+            with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
+                loss, parts = self.objective(self.network, pixels, indices, epoch=self.epoch, batch=batch)
+            size = min(optim.accumulate, len(self.sampler) - batch // optim.accumulate * optim.accumulate)
+            self.scaler.scale(loss / size).backward()
+        if last:
+            self._step(self.epoch * self.steps_per_epoch + batch // optim.accumulate)
+        return {"loss": float(loss.detach()), **{name: float(value) for name, value in parts.items()}}
+
+    def _to_input(self, frames: Tensor, parameters: Tensor) -> Tensor:
+        """uint8 (B, T, H, W, 3) to augmented, normalised (B, T, 3, H, W)."""
+        pixels = frames.to(self.device).permute(0, 1, 4, 2, 3).float() / 255
+        pixels = augment(pixels, parameters, self.config.augment)
+        return ((pixels - self._mean) / self._std).contiguous()
+
+    def _step(self, step: int) -> None:
+        optim = self.config.optim
+        total = optim.epochs * self.steps_per_epoch
+        warmup = round(optim.warmup_epochs * self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * learning_rate_factor(step, total, warmup, group["final"])
+        if optim.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.clamp_scales()
+
+    def _validate(self) -> dict[str, float] | None:
+        optim = self.config.optim
+        if self.epoch % optim.eval_every and self.epoch != optim.epochs:
+            return None
+        if rank() != 0:
+            return None
+        self.model.eval()
+        return self.validator()
+
+    def _record(self, line: dict[str, Any]) -> None:
+        """Keep the epoch: metrics, the best weights, then the state; a kill between them repeats the epoch."""
+        value = line["val"]
+        is_best = value is not None and (self.best is None or _rank_of(value) > _rank_of(self.best["val"]))
+        line["best"] = is_best
+        with (self.out / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if is_best:
+            self.best = line
+            save_checkpoint(self.out / "checkpoint", self.model, self._checkpoint_record())
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        record = {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": self.best,
+            "config": self.config.to_json(),
+            "scaler": self.scaler.state_dict(),
+            "data": self.data.record,
+        }
+        save_state(self.out / "last" / "state.safetensors", {**tensors, **optimizer_tensors(self.optimizer)}, record)
+        self.reporter.epoch(line)
+
+    def _checkpoint_record(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_json(),
+            "sampling": self.model.sampling.to_json(),
+            "preprocess": self.model.preprocess.to_json(),
+            "data": self.data.record,
+            "metrics": self.best,
+            "training": {"precision": self.precision, "device": str(self.device), "processes": world_size()},
+            "versions": {"weaksvr": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__},
+        }
+
+    def resume(self) -> None:
+        """Go on from `last/`: weights, optimiser, place in the run, and the metrics up to there.
+
+        Raises:
+            CheckpointError: if there is nothing to resume, or it is of other settings or other data.
+        """
+        path = self.out / "last" / "state.safetensors"
+        tensors, record = load_state(path)
+        if record["config"] != self.config.to_json():
+            raise CheckpointError(f"{path}: was written with other settings; resume with those it was started with")
+        if record["data"]["files"] != self.data.record["files"]:
+            raise CheckpointError(f"{path}: the data files have changed since; start anew with another --out")
+        self.model.load_state_dict(
+            {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        )
+        restore_optimizer(self.optimizer, tensors)
+        self.scaler.load_state_dict(record["scaler"])
+        self.epoch, self.seconds, self.best = record["epoch"], record["seconds"], record["best"]
+        if rank() == 0:
+            kept = [line for line in _metrics_lines(self.out / "metrics.jsonl") if line["epoch"] <= self.epoch]
+            write_text(self.out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _rank_of(metrics: Mapping[str, float]) -> tuple[float, float]:
+    """Order of validation results: by alignment, ties by vector."""
+    return metrics["auc_alignment"], metrics["auc_vector"]
+
+
+def _metrics_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a metrics file; a torn last line is left out."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                yield json.loads(line)
+
+
+def _start_from(model: WeakSVR, init: Path) -> None:
+    """Copy the weights of another run."""
+    source = load_checkpoint(init)
+    try:
+        model.load_state_dict(source.model.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{init}: its network is not the one asked for: {reason}") from error
+
+
+def train(
+    data: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    init: Path | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> RunSummary:
+    """Train on a dataset folder and write a RUN.
+
+    Args:
+        data: folder with `train.jsonl` (see `runtime.manifest`).
+        out: RUN folder; must be new or empty unless `resume`.
+        config: all settings.
+        resume: go on from `out/last`.
+        init: another RUN whose weights to start from.
+        device: `auto`, `cpu` or `cuda`.
+        reporter: progress; None is silent.
+
+    Returns:
+        What was reached.
+
+    Raises:
+        DataError: if a data file is wrong.
+        VideoError: if a video cannot be used.
+        OptionError: if a setting cannot be meant on this machine.
+        CheckpointError: if `init` or the state to resume cannot be used.
+        OutputError: if `out` is taken or cannot be written.
+    """
+    where = pick_device(device)
+    start(where)
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())) and rank() == 0:
+        raise OutputError(f"{out}: exists and is not empty; resume it with --resume, or give another --out")
+    training_data = load_training_data(data, val_fraction=config.data.val_fraction, seed=config.optim.seed)
+    if resume and not (out / "last" / "state.safetensors").is_file():
+        raise CheckpointError(f"{out}: there is nothing to resume; start without --resume")
+    reporter = reporter or Reporter.silent()
+    trainer = Trainer(training_data, out, config, device=where, reporter=reporter)
+    if init is not None:
+        _start_from(trainer.model, init)
+    if resume:
+        trainer.resume()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be created: {error.strerror}") from error
+    reporter.note(training_data.note)
+    return trainer.fit()

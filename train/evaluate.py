@@ -1,0 +1,73 @@
+"""Protocols to numbers, for a network that is being trained and for a finished RUN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..runtime.embedder import Embedder, SampledVideo, VideoEmbedding
+from ..runtime.evaluate import embed_videos, pair_distances
+from ..runtime.metrics import roc_auc
+from ..runtime.tokenizer import Tokenizer
+from .checkpoint import Checkpoint
+from .datasets.splits import TrainingData
+from .model import WeakSVR
+from .tokenizer_json import clip_tokenizer_json
+from .torch_backend import TorchBackend
+
+__all__ = ["Validator", "checkpoint_embedder"]
+
+_KEPT_BYTES = 1 << 30  # decoded validation frames kept in memory between epochs
+
+
+def checkpoint_embedder(checkpoint: Checkpoint, *, device: torch.device) -> Embedder:
+    """The deployed embedding code over a RUN's best weights, texts included."""
+    model = checkpoint.model.to(device)
+    tokenizer = Tokenizer.from_json(clip_tokenizer_json(context_length=model.context_length))
+    return Embedder(
+        TorchBackend(model, device), sampling=model.sampling, preprocess=model.preprocess, tokenizer=tokenizer
+    )
+
+
+class _KeepingEmbedder(Embedder):
+    """Keeps sampled frames in memory up to 1 GiB; the frames do not change while the weights do."""
+
+    def __init__(self, model: WeakSVR, device: torch.device) -> None:
+        super().__init__(TorchBackend(model, device), sampling=model.sampling, preprocess=model.preprocess)
+        self._kept: dict[tuple[Path, float | None, float | None], SampledVideo] = {}
+        self._room = _KEPT_BYTES
+
+    def embed(self, path: Path, *, start: float | None = None, end: float | None = None) -> VideoEmbedding:
+        key = (path, start, end)
+        sampled = self._kept.get(key) or self.read(path, start=start, end=end)
+        if key not in self._kept and sampled.frames.nbytes <= self._room:
+            self._kept[key] = sampled
+            self._room -= sampled.frames.nbytes
+        return self.embed_sampled(sampled)
+
+
+class Validator:
+    """AUC of both ways to compare on the validation pairs.
+
+    Args:
+        model: the network, in evaluation mode when called.
+        data: gives the validation clips and pairs.
+        device: where the network is.
+    """
+
+    def __init__(self, model: WeakSVR, data: TrainingData, *, device: torch.device) -> None:
+        self._embedder = _KeepingEmbedder(model, device)
+        self._data = data
+        self._same = np.array([pair.same for pair in data.val_pairs])
+
+    def __call__(self) -> dict[str, float]:
+        """`auc_vector` and `auc_alignment` (positive = same procedure)."""
+        pairs = self._data.val_pairs
+        videos = [path for pair in pairs for path in (pair.video_a, pair.video_b)]
+        embeddings = embed_videos(self._embedder, videos, clips=self._data.val)
+        return {
+            "auc_vector": round(roc_auc(self._same, pair_distances(embeddings, pairs, method="vector")), 6),
+            "auc_alignment": round(roc_auc(self._same, pair_distances(embeddings, pairs, method="alignment")), 6),
+        }

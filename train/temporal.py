@@ -1,0 +1,120 @@
+"""The temporal encoder: from T frame features to H (frames in context) and v (the video)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["TemporalEncoder"]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention whose heads need not fill the model width."""
+
+    def __init__(self, width: int, *, heads: int, head_dim: int, scale: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head_dim = head_dim
+        self.scale = scale
+        self.qkv = nn.Linear(width, 3 * heads * head_dim, bias=False)
+        self.out = nn.Linear(heads * head_dim, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T + 1, W) to the same shape."""
+        batch, length, _ = x.shape
+        qkv = self.qkv(x).reshape(batch, length, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv[0], qkv[1], qkv[2]  # (B, heads, T + 1, head_dim)
+        weights = torch.softmax(query @ key.transpose(-2, -1) * self.scale, dim=-1)
+        mixed = (weights @ value).transpose(1, 2).reshape(batch, length, self.heads * self.head_dim)
+        return self.out(mixed)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: x + Attention(LN(x)), then x + MLP(LN(x))."""
+
+    def __init__(self, width: int, *, heads: int, head_dim: int, mlp_width: int, scale: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads=heads, head_dim=head_dim, scale=scale)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, mlp_width), nn.GELU(), nn.Linear(mlp_width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class TemporalEncoder(nn.Module):
+    """Frame features to H and v (paper, section 3.2, with the layers that the published code adds around it).
+
+    Args:
+        feature_dim: F, size of the image tower's features.
+        dim: D, size of H and v.
+        num_frames: T; the learned positions fix it.
+        width, depth, heads, head_dim, mlp_width, attention_scale, position_std, video_vector: see `ModelConfig`.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        *,
+        dim: int,
+        num_frames: int,
+        width: int,
+        depth: int,
+        heads: int,
+        head_dim: int,
+        mlp_width: int,
+        attention_scale: Literal["model", "head"],
+        position_std: float,
+        video_vector: Literal["flatten", "class-token"],
+        center: bool = False,
+    ) -> None:
+        super().__init__()
+        scale = (width if attention_scale == "model" else head_dim) ** -0.5
+        self.num_frames = num_frames
+        self.video_vector = video_vector
+        self.center = center
+        self.project_in = nn.Linear(feature_dim, width)
+        self.project = nn.Linear(width, width)
+        self.class_token = nn.Parameter(torch.empty(1, 1, width))
+        self.positions = nn.Parameter(torch.empty(1, num_frames + 1, width))
+        self.blocks = nn.ModuleList(
+            Block(width, heads=heads, head_dim=head_dim, mlp_width=mlp_width, scale=scale) for _ in range(depth)
+        )
+        self.frame_head = nn.Linear(width, dim)
+        self.video_head = nn.Linear(num_frames * dim if video_vector == "flatten" else width, dim)
+        self._initialise(position_std)
+
+    def _initialise(self, position_std: float) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module is not self.video_head:
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.class_token, std=0.02)
+        nn.init.normal_(self.positions, std=position_std)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a batch of videos.
+
+        Args:
+            features: (B, T, F) frame features in time order.
+
+        Returns:
+            H (B, T, D) and v (B, D), neither normalised.
+        """
+        if self.center:
+            features = features - features.mean(dim=1, keepdim=True)
+            features = features / (features.square().mean(dim=(1, 2), keepdim=True) + 1e-6).sqrt()
+        x = F.relu(self.project(self.project_in(features)))  # (B, T, W)
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        frame_features = self.frame_head(x[:, 1:])  # (B, T, D)
+        if self.video_vector == "flatten":
+            return frame_features, self.video_head(frame_features.flatten(1))
+        return frame_features, self.video_head(x[:, 0])

@@ -1,0 +1,88 @@
+"""The texts of a training set: every distinct sentence and paragraph once, tokenised once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..runtime.manifest import Clip
+from ..runtime.spec import paragraph
+
+__all__ = ["TextTable", "alter_steps"]
+
+Tokenize = Callable[[Sequence[str]], Tensor]
+
+
+def alter_steps(steps: Sequence[str], others: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """A script that differs from `steps` by one swap, drop, repetition or replacement.
+
+    Args:
+        steps: the script, K sentences.
+        others: sentences to replace by.
+        rng: source of randomness.
+
+    Returns:
+        The altered script; K = 1 is always replaced.
+    """
+    changed = list(steps)
+    kind = rng.integers(4) if len(steps) > 1 else 3
+    first = int(rng.integers(len(steps)))
+    if kind == 0:
+        second = (first + 1 + int(rng.integers(len(steps) - 1))) % len(steps)
+        changed[first], changed[second] = changed[second], changed[first]
+    elif kind == 1:
+        del changed[first]
+    elif kind == 2:
+        changed.insert(int(rng.integers(len(steps) + 1)), changed[first])
+    if kind == 3 or tuple(changed) == tuple(steps):
+        different = [sentence for sentence in others if sentence not in steps]
+        changed = list(steps)
+        changed[first] = different[int(rng.integers(len(different)))] if different else steps[first] + " again"
+    return tuple(changed)
+
+
+class TextTable:
+    """Distinct sentences and paragraphs of the training clips.
+
+    Attributes:
+        sentences: distinct step texts, in order of first appearance.
+        sentence_ids: one int64 (K,) a clip: its steps as rows of `sentences`.
+        paragraph_ids: int64 (clips,): each clip's paragraph as a row of the distinct paragraphs.
+        labels: int64 (clips,): equal for clips of one procedure (or, where none is named, of equal steps).
+
+    Args:
+        clips: entries of the manifest.
+        tokenize: texts to token ids (N, L).
+        seed: of the run; altered scripts are drawn from (seed, epoch, clip).
+    """
+
+    def __init__(self, clips: Sequence[Clip], tokenize: Tokenize, *, seed: int) -> None:
+        self.clips = clips
+        self.tokenize = tokenize
+        self.seed = seed
+        self.sentences = list(dict.fromkeys(step for clip in clips for step in clip.steps))
+        sentence_rows = {sentence: row for row, sentence in enumerate(self.sentences)}
+        self.sentence_ids = [torch.tensor([sentence_rows[step] for step in clip.steps]) for clip in clips]
+        paragraphs = list(dict.fromkeys(paragraph(clip.steps) for clip in clips))
+        paragraph_rows = {text: row for row, text in enumerate(paragraphs)}
+        self.paragraph_ids = torch.tensor([paragraph_rows[paragraph(clip.steps)] for clip in clips])
+        names = [clip.procedure or paragraph(clip.steps) for clip in clips]
+        label_rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
+        self.labels = torch.tensor([label_rows[name] for name in names])
+        self.sentence_tokens = self._tokens(self.sentences)
+        self.paragraph_tokens = self._tokens(paragraphs)
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        return torch.as_tensor(self.tokenize(list(texts))).to(torch.int64)
+
+    def altered_tokens(self, epoch: int, indices: Sequence[int], count: int) -> Tensor:
+        """Token ids (len(indices) * count, L) of altered scripts, `count` for each of the clips."""
+        texts = []
+        for index in indices:
+            rng = np.random.default_rng([self.seed, epoch, index, 1])
+            steps = self.clips[index].steps
+            texts += [paragraph(alter_steps(steps, self.sentences, rng)) for _ in range(count)]
+        return self._tokens(texts)

@@ -1,0 +1,46 @@
+"""The network as a runtime backend, so that training validates with the deployed embedding code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .model import WeakSVR
+
+__all__ = ["TorchBackend"]
+
+
+class TorchBackend:
+    """Runs the roles of a bundle with PyTorch, in fp32.
+
+    Args:
+        model: the network; put into evaluation mode by the caller.
+        device: where it is.
+    """
+
+    provider = "PyTorch"
+    precision = "fp32"
+
+    def __init__(self, model: WeakSVR, device: torch.device) -> None:
+        self.model = model
+        self.device = device.type
+        self._device = device
+
+    @torch.no_grad()
+    def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run `vision`, `temporal` or `text`; names and shapes are those of the bundle's roles."""
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in inputs.items()
+        }
+        if role == "vision":
+            outputs = {"features": self.model.vision(tensors["frames"])}
+        elif role == "temporal":
+            frame_features, video_vectors = self.model.temporal(tensors["features"])
+            outputs = {"frame_features": frame_features, "video_vector": video_vectors}
+        else:
+            outputs = {"text_features": self.model.text(self.model.text.trim(tensors["tokens"]))}
+        return {name: tensor.float().cpu().numpy() for name, tensor in outputs.items()}
