@@ -7,6 +7,7 @@ any decoder sees it. This module holds what both kinds share and loads no decode
 from __future__ import annotations
 
 import abc
+import codecs
 import contextlib
 import errno
 import operator
@@ -257,7 +258,7 @@ def _check_content(path: str, name: str) -> None:
         head = file.read(512)
     if head and not any(byte < 9 or 13 < byte < 27 for byte in head):
         with contextlib.suppress(UnicodeDecodeError):
-            head[: len(head) - 3 if len(head) == 512 else None].decode()
+            codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
             raise VideoFormatError(
                 f"{name}: is a text file (a playlist or script?), not a video; give the video itself"
             )

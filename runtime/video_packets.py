@@ -155,7 +155,7 @@ def packet_of(data: bytes) -> Packet[VideoStream]:
     A packet made from a Python object directly would be freed under the interpreter's lock by a thread of the decoder,
     while the decoder's end waits for that thread with the lock held.
     """
-    packet = Packet(len(data))
+    packet: Packet[VideoStream] = Packet(len(data))  # type: ignore[assignment]
     memoryview(packet)[:] = data
     return packet
 

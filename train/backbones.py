@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +24,17 @@ open_clip.add_model_config(Path(__file__).parent / "open_clip_configs")
 
 
 class PatchConvNet(nn.Module):
-    """A small convolutional image network without batch statistics: patches of 4 x 4, then three stages.
+    """A small convolutional image network without batch statistics, whose output is a map and not a vector.
 
-    Each stage halves the size and doubles the channels; group normalisation works on one image alone, so that a
-    feature never depends on what else is in the batch. The interface is the one that timm's models share.
+    Patches of 4 x 4 pixels, then two stages of 3 x 3 convolutions; the map (C, S / 8, S / 8) is given flat, and
+    `TemporalEncoder` pools it after it has removed what stands still. Group normalisation works on one image alone, so
+    that a feature never depends on what else is in the batch. The interface is the one that timm's models share.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128), patch: int = 4, num_classes: int = 0) -> None:
+    def __init__(self, widths: tuple[int, ...] = (32, 64), patch: int = 4) -> None:
         super().__init__()
         self.default_cfg = {"input_size": (3, 96, 96), "pool_size": None}
-        self.num_features = widths[-1]
-        self.num_classes = num_classes
+        self.num_features = self.map_channels = widths[-1]
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], patch, patch)]
         for index, width in enumerate(widths):
             if index:
@@ -39,18 +42,10 @@ class PatchConvNet(nn.Module):
             layers += [nn.GroupNorm(8, width), nn.GELU()]
             layers += [nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(8, width), nn.GELU()]
         self.features = nn.Sequential(*layers)
-        self.norm = nn.LayerNorm(2 * widths[-1])
-        self.head = nn.Linear(2 * widths[-1], widths[-1])
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Timm's hook; this network always ends in its pooled features."""
-        self.num_classes = num_classes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (N, 3, S, S) to features (N, widths[-1]): mean and maximum over the positions, mixed."""
-        x = self.features(x)  # (N, C, S / 16, S / 16)
-        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)  # (N, 2C)
-        return self.head(self.norm(pooled))
+        """Map images (N, 3, S, S) to flat maps (N, C * S / 8 * S / 8)."""
+        return self.features(x).flatten(1)
 
 
 @register_model
@@ -102,14 +97,32 @@ class TextTower(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Towers:
-    """The two towers and what the runtime must know of them."""
+    """The two towers and what must be known of them.
+
+    Attributes:
+        vision: (N, 3, H, W) -> (N, vision_dim).
+        text: int64 (N, context_length) -> (N, text_dim).
+        map_channels: C where the image tower's features are a flat map (C, h, w); 0 where they are a vector.
+        preprocess: how frames become the image tower's input.
+    """
 
     vision: nn.Module
     text: TextTower
     vision_dim: int
+    map_channels: int
     text_dim: int
     context_length: int
     preprocess: PreprocessSpec
+
+
+@contextlib.contextmanager
+def _no_warning_about_random_weights() -> Iterator[None]:
+    """open_clip warns through the root logger when no weights are asked for, which here is meant."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> Towers:
@@ -134,12 +147,13 @@ def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> T
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise OptionError(f"model.pretrained = {pretrained!r}: no such file, and {name} has the tags: {tags}")
     try:
-        clip = open_clip.create_model(
-            name,
-            pretrained=pretrained or None,
-            force_image_size=size or None,
-            require_pretrained=bool(pretrained),
-        )
+        with _no_warning_about_random_weights():
+            clip = open_clip.create_model(
+                name,
+                pretrained=pretrained or None,
+                force_image_size=size or None,
+                require_pretrained=bool(pretrained),
+            )
     except (RuntimeError, OSError, ValueError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -161,6 +175,7 @@ def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> T
         vision=vision,
         text=text,
         vision_dim=vision_dim,
+        map_channels=getattr(getattr(vision, "trunk", None), "map_channels", 0),
         text_dim=text_dim,
         context_length=context_length,
         preprocess=spec,

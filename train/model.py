@@ -42,6 +42,7 @@ class WeakSVR(nn.Module):
         self.text = towers.text
         self.temporal = TemporalEncoder(
             towers.vision_dim,
+            map_channels=towers.map_channels,
             dim=towers.text_dim,
             num_frames=data.num_frames,
             width=model.width,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -47,11 +48,34 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+class MapStage(nn.Module):
+    """The last convolutions of an image tower that gives maps, and the pooling: (N, C, h, w) -> (N, 2C)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        width = 2 * channels
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, width, 3, 2, 1),
+            nn.GroupNorm(8, width),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, 1, 1),
+            nn.GroupNorm(8, width),
+            nn.GELU(),
+        )
+        self.norm = nn.LayerNorm(2 * width)
+        self.head = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convolutions(x)
+        return self.head(self.norm(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)))
+
+
 class TemporalEncoder(nn.Module):
     """Frame features to H and v (paper, section 3.2, with the layers that the published code adds around it).
 
     Args:
         feature_dim: F, size of the image tower's features.
+        map_channels: C where the features are a flat square map (C, h, h); 0 where they are a vector.
         dim: D, size of H and v.
         num_frames: T; the learned positions fix it.
         width, depth, heads, head_dim, mlp_width, attention_scale, position_std, video_vector: see `ModelConfig`.
@@ -61,6 +85,7 @@ class TemporalEncoder(nn.Module):
         self,
         feature_dim: int,
         *,
+        map_channels: int = 0,
         dim: int,
         num_frames: int,
         width: int,
@@ -78,7 +103,10 @@ class TemporalEncoder(nn.Module):
         self.num_frames = num_frames
         self.video_vector = video_vector
         self.center = center
-        self.project_in = nn.Linear(feature_dim, width)
+        self.map_channels = map_channels
+        self.map_side = math.isqrt(feature_dim // map_channels) if map_channels else 0
+        self.map_stage = MapStage(map_channels) if map_channels else None
+        self.project_in = nn.Linear(2 * map_channels or feature_dim, width)
         self.project = nn.Linear(width, width)
         self.class_token = nn.Parameter(torch.empty(1, 1, width))
         self.positions = nn.Parameter(torch.empty(1, num_frames + 1, width))
@@ -91,7 +119,8 @@ class TemporalEncoder(nn.Module):
 
     def _initialise(self, position_std: float) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Linear) and module is not self.video_head:
+            own_start = (self.video_head, getattr(self.map_stage, "head", None))
+            if isinstance(module, nn.Linear) and module not in own_start:
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -110,6 +139,9 @@ class TemporalEncoder(nn.Module):
         if self.center:
             features = features - features.mean(dim=1, keepdim=True)
             features = features / (features.square().mean(dim=(1, 2), keepdim=True) + 1e-6).sqrt()
+        if self.map_stage is not None:
+            maps = features.reshape(-1, self.map_channels, self.map_side, self.map_side)  # (B * T, C, h, h)
+            features = self.map_stage(maps).reshape(features.shape[0], self.num_frames, -1)
         x = F.relu(self.project(self.project_in(features)))  # (B, T, W)
         x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1) + self.positions
         for block in self.blocks:

@@ -29,9 +29,10 @@ def scene(height: int, width: int, shift: int = 0) -> np.ndarray:
 
 def write_lossless(path: pathlib.Path, frames: list[np.ndarray], *, turned: int = 0) -> pathlib.Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
+        codec, pixels = ("png", "rgb24") if path.suffix == ".mov" else ("ffv1", "bgr0")
+        stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "bgr0"
+        stream.pix_fmt = pixels
         if turned:
             stream.set_display_rotation(turned)
         for frame in frames:

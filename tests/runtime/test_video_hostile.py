@@ -423,6 +423,21 @@ def test_file_that_changes_while_it_is_open(tmp_path, sound_video):
             video.frames([0])
 
 
+@pytest.mark.skipif(not pathlib.Path("/proc/self/fd").is_dir(), reason="open files are counted in /proc")
+def test_no_file_stays_open(tmp_path, sound_video):
+    song = write_sound(tmp_path / "song.mp4")
+    hit = tmp_path / "hit.mp4"
+    damage_packet(sound_video, hit, 20)
+    before = len(list(pathlib.Path("/proc/self/fd").iterdir()))
+    for budget in (0, 2**20):
+        with pytest.raises(VideoFormatError, match="only sound"):
+            open_video(song, packet_budget=budget)
+        with open_video(hit, packet_budget=budget) as video:
+            video.frames([3, 40])
+            assert not decodes(video, 20)
+    assert len(list(pathlib.Path("/proc/self/fd").iterdir())) == before
+
+
 # Names that only look dangerous.
 
 
