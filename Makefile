@@ -21,6 +21,7 @@ $(RUNTIME)/.installed: pyproject.toml constraints.txt
 $(DEV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@echo "installing the development environment (torch and its libraries are several GB)"
 	$(DEV)/bin/python -m pip install --quiet -c constraints.txt -e '.[cpu,train,export]' --group dev
 	@touch $@
 
@@ -42,6 +43,21 @@ check: $(DEV)/.installed build/types/weaksvr
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	MYPYPATH=build/types $(DEV)/bin/python -m mypy -p weaksvr.runtime
+
+# Each step is skipped where its result is there, and training goes on where it was stopped.
+runs/workbench: | $(DEV)/.installed
+	$(DEV)/bin/weaksvr-make-videos $@ --train 1500 --val 120 --test 240 --seed 0
+
+default-bundle: runs/workbench
+	$(DEV)/bin/weaksvr-train --data runs/workbench --out runs/default --preset workbench --set data.cache=runs/cache \
+		$$(test -e runs/default/last/state.safetensors && echo --resume)
+	$(DEV)/bin/weaksvr-export runs/default --out runtime/assets/default --name workbench-default \
+		--description "Knows rendered workbench scenes and nothing else; for other footage train on your own videos."
+	$(DEV)/bin/weaksvr-evaluate runtime/assets/default --data runs/workbench
+
+bench: $(DEV)/.installed runs/workbench
+	$(DEV)/bin/python benchmarks/bench_workbench_shortcuts.py runs/workbench
+	$(DEV)/bin/python benchmarks/bench_fine_losses.py runs/workbench --out benchmarks/results/fine_losses.json
 
 format: $(DEV)/.installed
 	$(DEV)/bin/ruff check --fix .

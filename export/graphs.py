@@ -15,17 +15,6 @@ __all__ = ["RoleGraph", "role_graphs"]
 _TRACE_ROWS = 3  # not 0 or 1, which the exporter would take for constants
 
 
-class _Text(nn.Module):
-    """The text tower without the shortcuts that only training uses."""
-
-    def __init__(self, text: nn.Module) -> None:
-        super().__init__()
-        self.text = text
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.text(tokens)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoleGraph:
     """A network and how it is traced.
@@ -47,14 +36,14 @@ def role_graphs(model: WeakSVR) -> Mapping[str, RoleGraph]:
     """The three networks of a model, which is moved to the CPU and put into evaluation mode."""
     model.cpu().eval()
     spec = model.preprocess
-    frames = torch.randn(_TRACE_ROWS, 3, spec.height, spec.width)
+    frames = torch.zeros(_TRACE_ROWS, 3, spec.height, spec.width)
     with torch.no_grad():
         feature_dim = model.vision(frames[:1]).shape[-1]
-    features = torch.randn(_TRACE_ROWS, model.sampling.num_frames, feature_dim)
-    tokens = torch.ones(_TRACE_ROWS, model.context_length, dtype=torch.int64)
+    features = torch.zeros(_TRACE_ROWS, model.sampling.num_frames, feature_dim)
+    tokens = torch.zeros(_TRACE_ROWS, model.context_length, dtype=torch.int64)
     graphs = (
         RoleGraph(role="vision", module=model.vision, example=frames, rows="N"),
         RoleGraph(role="temporal", module=model.temporal, example=features, rows="B"),
-        RoleGraph(role="text", module=_Text(model.text), example=tokens, rows="N"),
+        RoleGraph(role="text", module=model.text, example=tokens, rows="N"),
     )
     return {graph.role: graph for graph in graphs}

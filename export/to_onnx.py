@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import onnx
 import torch
@@ -22,53 +23,47 @@ __all__ = ["OPSET", "export_onnx"]
 OPSET = 20
 """The first operator set in which both LayerNormalization and Gelu are single operators."""
 
-_MAX_BYTES = 2**31 - 1
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's own progress lines and deprecation warnings are not the user's business."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
-def _tensor_specs(values: list[onnx.ValueInfoProto], layout: tuple[TensorSpec, ...], rows: str) -> tuple[TensorSpec, ...]:
-    """The graph's tensors, the dynamic dimension by its name in the roles."""
-    specs = []
-    for value, wanted in zip(values, layout, strict=True):
-        shape: list[int | str] = []
-        for index, dimension in enumerate(value.type.tensor_type.shape.dim):
-            fixed = dimension.HasField("dim_value")
-            if fixed == (index == 0):
-                found = dimension.dim_value if fixed else dimension.dim_param
-                raise ExportError(
-                    f"{value.name}: dimension {index} is {found!r} in the exported graph; only the first may be "
-                    "dynamic, and it must be"
-                )
-            shape.append(dimension.dim_value if fixed else rows)
-        specs.append(TensorSpec(name=value.name, dtype=wanted.dtype, shape=tuple(shape)))
-    return tuple(specs)
+_MAX_WEIGHT_BYTES = 2**31 - 2**24  # one file holds 2 GiB, of which the graph itself may take 16 MiB
 
 
 def export_onnx(graph: RoleGraph, *, metadata: Mapping[str, str]) -> NewNetwork:
-    """Export one network in fp32.
+    """Export one network in fp32. The same network gives the same bytes, wherever it is exported.
 
     Args:
         graph: what to export.
         metadata: written into the ONNX file itself.
 
     Raises:
-        ExportError: if the exporter fails, a dimension is not what it should be, or the file would need a second one.
+        ExportError: if the exporter fails, a dimension is not what it should be, or the weights need a second file.
     """
+    _refuse_too_large(graph)
     layout = ROLES[graph.role]
-    rows = torch.export.Dim("rows", min=1)
+    proto = _trace(graph)
+    _strip(proto)
+    for key, value in metadata.items():
+        proto.metadata_props.add(key=key, value=value)
+    return NewNetwork(
+        role=graph.role,
+        precision="fp32",
+        opset=OPSET,
+        inputs=_tensor_specs(proto.graph.input, layout.inputs, graph),
+        outputs=_tensor_specs(proto.graph.output, layout.outputs, graph),
+        data=proto.SerializeToString(deterministic=True),
+    )
+
+
+def _refuse_too_large(graph: RoleGraph) -> None:
+    module = graph.module
+    size = sum(tensor.nbytes for tensor in itertools.chain(module.parameters(), module.buffers()))
+    if size > _MAX_WEIGHT_BYTES:
+        raise ExportError(
+            f"the {graph.role} network has {size / 2**30:.1f} GiB of weights, but one ONNX file holds 2 GiB; "
+            "train a smaller one"
+        )
+
+
+def _trace(graph: RoleGraph) -> onnx.ModelProto:
+    layout = ROLES[graph.role]
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -78,25 +73,65 @@ def export_onnx(graph: RoleGraph, *, metadata: Mapping[str, str]) -> NewNetwork:
                 opset_version=OPSET,
                 input_names=[tensor.name for tensor in layout.inputs],
                 output_names=[tensor.name for tensor in layout.outputs],
-                dynamic_shapes=({0: rows},),
+                dynamic_shapes=({0: torch.export.Dim(graph.rows, min=1)},),
                 external_data=False,
                 verbose=False,
             )
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ExportError(f"the {graph.role} network cannot be exported to ONNX: {reason[0]}") from error
-    if program is None:
-        raise ExportError(f"the {graph.role} network cannot be exported to ONNX: the exporter gave nothing")
-    proto = program.model_proto
-    for key, value in metadata.items():
-        proto.metadata_props.add(key=key, value=value)
-    if proto.ByteSize() > _MAX_BYTES:
-        raise ExportError(f"the {graph.role} network is larger than 2 GiB, which one ONNX file cannot hold")
-    return NewNetwork(
-        role=graph.role,
-        precision="fp32",
-        opset=OPSET,
-        inputs=_tensor_specs(list(proto.graph.input), layout.inputs, graph.rows),
-        outputs=_tensor_specs(list(proto.graph.output), layout.outputs, graph.rows),
-        data=proto.SerializeToString(),
-    )
+            if program is None:
+                raise ExportError(f"the {graph.role} network cannot be exported to ONNX: the exporter gave nothing")
+            return program.model_proto
+    except ExportError:
+        raise
+    except Exception as error:  # whatever a network may do wrong under the tracer
+        cause = error.__cause__ or error  # the exporter's own text is about the exporter
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise ExportError(f"the {graph.role} network cannot be exported to ONNX: {reason}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's own lines, logs and deprecation warnings are not the user's business; its exceptions are."""
+    disabled = logging.root.manager.disable
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def _strip(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter notes at every node: stack traces, with the paths of the machine that exported."""
+    graph = proto.graph
+    for holders in (graph.node, graph.value_info, graph.input, graph.output, graph.initializer, (graph, proto)):
+        for holder in holders:
+            del holder.metadata_props[:]
+            holder.ClearField("doc_string")
+
+
+def _tensor_specs(
+    values: Iterable[onnx.ValueInfoProto], layout: tuple[TensorSpec, ...], graph: RoleGraph
+) -> tuple[TensorSpec, ...]:
+    """The graph's inputs or outputs, checked: the first dimension is dynamic and one and the same, the rest fixed."""
+    specs = []
+    for value, wanted in zip(values, layout, strict=True):
+        tensor = value.type.tensor_type
+        shape = tuple(
+            side.dim_value if side.HasField("dim_value") else side.dim_param or "?" for side in tensor.shape.dim
+        )
+        if shape[:1] != (graph.rows,) or not all(isinstance(side, int) for side in shape[1:]):
+            raise ExportError(
+                f"the {graph.role} network cannot be exported to ONNX: {value.name} has shape {_shown(shape)} in the "
+                f"graph; its first dimension must be {graph.rows}, and only that"
+            )
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        if dtype != wanted.dtype:
+            raise ExportError(f"the {graph.role} network has {value.name} in {dtype}, but needs {wanted.dtype}")
+        specs.append(TensorSpec(name=value.name, dtype=wanted.dtype, shape=shape))
+    return tuple(specs)
+
+
+def _shown(shape: Iterable[int | str]) -> str:
+    return f"({', '.join(map(str, shape))})"

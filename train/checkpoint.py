@@ -23,7 +23,17 @@ from ..runtime.storage import write_bytes, write_text
 from .config import TrainConfig
 from .model import WeakSVR
 
-__all__ = ["SCHEMA", "Checkpoint", "find_checkpoint", "load_checkpoint", "load_state", "save_checkpoint", "save_state"]
+__all__ = [
+    "SCHEMA",
+    "Checkpoint",
+    "find_checkpoint",
+    "load_checkpoint",
+    "load_state",
+    "optimizer_tensors",
+    "restore_optimizer",
+    "save_checkpoint",
+    "save_state",
+]
 
 SCHEMA = "weaksvr.checkpoint/1"
 _STATE_SCHEMA = "weaksvr.state/1"
@@ -61,10 +71,11 @@ def _read(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if "weaksvr" not in metadata:
                 raise CheckpointError(f"{path}: not a file of ours (its header names no settings); see weaksvr-train")
             record = json.loads(metadata["weaksvr"])
-            if record.get("schema") != schema:
+            found = record.get("schema") if isinstance(record, dict) else None
+            if found != schema:
                 raise CheckpointError(
-                    f"{path}: its schema is {record.get('schema')!r}, this version reads {schema!r}; use the version "
-                    "that wrote it, or train again"
+                    f"{path}: its schema is {found!r}, this version reads {schema!r}; use the version that wrote it, "
+                    "or train again"
                 )
             return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, struct.error, json.JSONDecodeError) as error:
@@ -84,8 +95,8 @@ def save_checkpoint(folder: Path, model: WeakSVR, record: Mapping[str, Any]) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"schema": SCHEMA, **record}, indent=2)
+    write_text(folder / _CONFIG, text + "\n")  # first: weights alone would be half a checkpoint
     _write(folder / _WEIGHTS, model.state_dict(), {"weaksvr": text, "format": "pt"})
-    write_text(folder / _CONFIG, text + "\n")
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -121,7 +132,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{readable}: missing or not JSON; a checkpoint is {_WEIGHTS} and {_CONFIG}") from error
     if not isinstance(beside, dict) or beside.get("config") != record.get("config"):
         raise CheckpointError(f"{readable}: its settings are not those the weights were trained with; restore the file")
-    config = TrainConfig.from_json(record["config"])
+    try:
+        config = TrainConfig.from_json(record.get("config", {}))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / _WEIGHTS}: {error}") from error
     model = WeakSVR(config, load_pretrained=False)
     try:
         model.load_state_dict(tensors)

@@ -64,9 +64,9 @@ class ModelConfig:
         attention_scale: `model` divides by sqrt(W) as published, `head` by sqrt(head_dim) as usual.
         position_std: standard deviation of the initial position embedding (published: 1).
         video_vector: `flatten` maps the T frame features to v by one linear layer as published; `class-token` reads
-            v from the encoder's class token.
-        center: subtract from every frame's feature the clip's mean feature and divide by the clip's deviation, so that
-            what a fixed camera sees all the time does not count.
+            v from the encoder's class token, and leaves out the layer before the encoder.
+        center: subtract the clip's mean from the image features (then divide by their deviation) and again before H,
+            so that what a fixed camera sees all the time does not count.
     """
 
     clip: str = "ViT-B-32-quickgelu"
@@ -280,13 +280,13 @@ PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
                 video_vector="class-token",
                 center=True,
             ),
-            data=DataConfig(num_frames=16, policy="three-view", resize="squash", batch_size=24),
-            augment=AugmentConfig(color=0.5, shift=0.1, zoom=0.15, rotate=8.0, noise=0.05),
+            data=DataConfig(num_frames=16, policy="three-view", size=64, resize="squash", batch_size=16),
+            augment=AugmentConfig(color=0.25, shift=0.05, zoom=0.08, rotate=4.0, noise=0.03),
             loss=LossConfig(fine="viterbi", form="batch"),
             optim=OptimConfig(
                 epochs=60,
-                lr=1e-3,
-                backbone_lr=1e-3,
+                lr=7e-4,
+                backbone_lr=7e-4,
                 final_backbone_lr=0.01,
                 weight_decay=0.05,
                 warmup_epochs=2.0,

@@ -7,13 +7,12 @@ run, never from what was drawn before, so that a run that was killed and resumed
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ import numpy as np
 import open_clip
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from .. import __version__
-from ..runtime.errors import CheckpointError, OptionError, OutputError
-from ..runtime.storage import write_text
+from ..runtime.errors import CheckpointError, OptionError, OutputError, WeakSVRError
 from .augment import augment
 from .checkpoint import (
     load_checkpoint,
@@ -37,16 +34,17 @@ from .checkpoint import (
     save_state,
 )
 from .config import OptimConfig, TrainConfig
-from .datasets.clips import ClipDataset, EpochSampler, FrameCache
+from .datasets.clips import ClipDataset, EpochSampler, FrameCache, batches_of, collate_clips
 from .datasets.splits import TrainingData, load_training_data
-from .distributed import rank, start, world_size
+from .distributed import average_gradients, rank, start, world_size
 from .evaluate import Validator
 from .model import WeakSVR
 from .objective import Objective
 from .progress import Reporter
+from .run_folder import RunFolder
 from .texts import TextTable
 
-__all__ = ["RunSummary", "pick_device", "train"]
+__all__ = ["RunSummary", "Trainer", "learning_rate_factor", "pick_device", "train"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class RunSummary:
 
     Attributes:
         out: the RUN folder.
-        best: metrics line of the epoch whose weights are in `checkpoint/`.
+        best: metrics line of the epoch whose weights are in `checkpoint/`; the first process alone knows it.
         epochs: epochs done, those before a resume included.
         seconds: wall-clock time of the run, interruptions left out.
         precision: arithmetic of the forward pass.
@@ -85,10 +83,7 @@ def pick_device(name: str) -> torch.device:
 
 def _pick_precision(asked: str, device: torch.device) -> str:
     """The arithmetic in effect; what is asked for by name is what is used."""
-    if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported()
-    else:
-        has_bf16 = torch.cpu._is_avx512_bf16_supported()
+    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     if asked == "auto":
         return "bf16" if has_bf16 else "fp32"
     if asked == "fp16" and device.type != "cuda":
@@ -122,10 +117,10 @@ class Trainer:
     """One run. `fit` is the loop; the other methods are its stages, in order."""
 
     def __init__(
-        self, data: TrainingData, out: Path, config: TrainConfig, *, device: torch.device, reporter: Reporter
+        self, data: TrainingData, folder: RunFolder, config: TrainConfig, *, device: torch.device, reporter: Reporter
     ) -> None:
         self.data = data
-        self.out = out
+        self.folder = folder
         self.config = config
         self.device = device
         self.reporter = reporter
@@ -139,22 +134,7 @@ class Trainer:
         config, optim = self.config, self.config.optim
         torch.manual_seed(optim.seed)
         self.model = WeakSVR(config).to(self.device)
-        unused = config.model.video_vector == "class-token" and config.loss.fine == "none"
-        distributed = world_size() > 1
-        self.network: nn.Module = (
-            DistributedDataParallel(self.model, find_unused_parameters=True) if distributed else self.model
-        )
-        if unused:
-            self.model.temporal.frame_head.requires_grad_(False)
-        table = TextTable(self.data.train, open_clip.get_tokenizer(config.model.clip), seed=optim.seed)
-        self.objective = Objective(
-            self.model,
-            table,
-            config.loss,
-            train_text=config.model.train_text,
-            seed=optim.seed,
-            device=self.device,
-        )
+        self.table = TextTable(self.data.train, open_clip.get_tokenizer(config.model.clip), seed=optim.seed)
         spec = self.model.preprocess
         cache = FrameCache(Path(config.data.cache), spec) if config.data.cache else None
         dataset = ClipDataset(
@@ -177,6 +157,7 @@ class Trainer:
             dataset,
             batch_sampler=self.sampler,
             num_workers=config.data.workers,
+            collate_fn=collate_clips,
             persistent_workers=config.data.workers > 0,
             pin_memory=self.device.type == "cuda",
         )
@@ -191,6 +172,14 @@ class Trainer:
     def fit(self) -> RunSummary:
         """Train until the last epoch."""
         total = self.config.optim.epochs
+        self.objective = Objective(  # now, because a frozen text tower's features are made of the weights as they are
+            self.model,
+            self.table,
+            self.config.loss,
+            train_text=self.config.model.train_text,
+            seed=self.config.optim.seed,
+            device=self.device,
+        )
         self.reporter.begin(total=total, done=self.epoch, batches=len(self.sampler))
         while self.epoch < total:
             began = time.monotonic()
@@ -201,11 +190,9 @@ class Trainer:
             line["seconds"] = round(self.seconds, 1)
             if rank() == 0:
                 self._record(line)
-        if self.best is None:
-            raise CheckpointError(f"{self.out}: no epoch was validated; raise optim.epochs")
         return RunSummary(
-            out=self.out,
-            best=self.best,
+            out=self.folder.path,
+            best=self.best or {},
             epochs=self.epoch,
             seconds=self.seconds,
             precision=self.precision,
@@ -213,10 +200,10 @@ class Trainer:
         )
 
     def _train_epoch(self) -> dict[str, Any]:
-        self.network.train()
+        self.model.train()
         self.sampler.epoch = self.epoch
         sums: dict[str, float] = {}
-        for batch, (frames, parameters, indices) in enumerate(self.loader):
+        for batch, (frames, parameters, indices) in enumerate(batches_of(self.loader)):
             for name, value in self._train_batch(frames, parameters, indices.tolist(), batch).items():
                 sums[name] = sums.get(name, 0.0) + value
             self.reporter.batch(sums, batch + 1)
@@ -231,12 +218,10 @@ class Trainer:
         last = (batch + 1) % optim.accumulate == 0 or batch + 1 == len(self.sampler)
         pixels = self._to_input(frames, parameters)
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
-        waits = not last and isinstance(self.network, DistributedDataParallel)
-        with self.network.no_sync() if waits else contextlib.nullcontext():
-            with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
-                loss, parts = self.objective(self.network, pixels, indices, epoch=self.epoch, batch=batch)
-            size = min(optim.accumulate, len(self.sampler) - batch // optim.accumulate * optim.accumulate)
-            self.scaler.scale(loss / size).backward()
+        with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
+            loss, parts = self.objective(self.model, pixels, indices, epoch=self.epoch, batch=batch)
+        size = min(optim.accumulate, len(self.sampler) - batch // optim.accumulate * optim.accumulate)
+        self.scaler.scale(loss / size).backward()
         if last:
             self._step(self.epoch * self.steps_per_epoch + batch // optim.accumulate)
         return {"loss": float(loss.detach()), **{name: float(value) for name, value in parts.items()}}
@@ -253,6 +238,7 @@ class Trainer:
         warmup = round(optim.warmup_epochs * self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, total, warmup, group["final"])
+        average_gradients(self.model)
         if optim.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip_norm)
@@ -275,13 +261,18 @@ class Trainer:
         value = line["val"]
         is_best = value is not None and (self.best is None or _rank_of(value) > _rank_of(self.best["val"]))
         line["best"] = is_best
-        with (self.out / "metrics.jsonl").open("a") as file:
+        with self.folder.metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
         if is_best:
             self.best = line
-            save_checkpoint(self.out / "checkpoint", self.model, self._checkpoint_record())
+            save_checkpoint(self.folder.checkpoint, self.model, self._checkpoint_record())
+        self.keep_state()
+        self.reporter.epoch(line)
+
+    def keep_state(self) -> None:
+        """Write `last/`, from which `resume` goes on."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         record = {
             "epoch": self.epoch,
@@ -290,9 +281,13 @@ class Trainer:
             "config": self.config.to_json(),
             "scaler": self.scaler.state_dict(),
             "data": self.data.record,
+            "arithmetic": self._arithmetic(),
         }
-        save_state(self.out / "last" / "state.safetensors", {**tensors, **optimizer_tensors(self.optimizer)}, record)
-        self.reporter.epoch(line)
+        save_state(self.folder.state, {**tensors, **optimizer_tensors(self.optimizer)}, record)
+
+    def _arithmetic(self) -> dict[str, Any]:
+        """What changes the result of a run and is not among its settings."""
+        return {"precision": self.precision, "device": self.device.type, "processes": world_size()}
 
     def _checkpoint_record(self) -> dict[str, Any]:
         return {
@@ -301,7 +296,7 @@ class Trainer:
             "preprocess": self.model.preprocess.to_json(),
             "data": self.data.record,
             "metrics": self.best,
-            "training": {"precision": self.precision, "device": str(self.device), "processes": world_size()},
+            "training": self._arithmetic(),
             "versions": {"weaksvr": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__},
         }
 
@@ -311,10 +306,13 @@ class Trainer:
         Raises:
             CheckpointError: if there is nothing to resume, or it is of other settings or other data.
         """
-        path = self.out / "last" / "state.safetensors"
+        path = self.folder.state
         tensors, record = load_state(path)
         if record["config"] != self.config.to_json():
             raise CheckpointError(f"{path}: was written with other settings; resume with those it was started with")
+        if record["arithmetic"] != self._arithmetic():
+            facts = ", ".join(f"{name} {value}" for name, value in record["arithmetic"].items())
+            raise CheckpointError(f"{path}: was written with {facts}; resume with the same")
         if record["data"]["files"] != self.data.record["files"]:
             raise CheckpointError(f"{path}: the data files have changed since; start anew with another --out")
         self.model.load_state_dict(
@@ -324,21 +322,13 @@ class Trainer:
         self.scaler.load_state_dict(record["scaler"])
         self.epoch, self.seconds, self.best = record["epoch"], record["seconds"], record["best"]
         if rank() == 0:
-            kept = [line for line in _metrics_lines(self.out / "metrics.jsonl") if line["epoch"] <= self.epoch]
-            write_text(self.out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+            self.folder.sweep()
+            self.folder.cut_metrics(self.epoch)
 
 
 def _rank_of(metrics: Mapping[str, float]) -> tuple[float, float]:
     """Order of validation results: by alignment, ties by vector."""
     return metrics["auc_alignment"], metrics["auc_vector"]
-
-
-def _metrics_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a metrics file; a torn last line is left out."""
-    with contextlib.suppress(FileNotFoundError):
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                yield json.loads(line)
 
 
 def _start_from(model: WeakSVR, init: Path) -> None:
@@ -384,20 +374,27 @@ def train(
     """
     where = pick_device(device)
     start(where)
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())) and rank() == 0:
+    folder = RunFolder(out)
+    if not resume and rank() == 0 and not folder.is_free():
         raise OutputError(f"{out}: exists and is not empty; resume it with --resume, or give another --out")
     training_data = load_training_data(data, val_fraction=config.data.val_fraction, seed=config.optim.seed)
-    if resume and not (out / "last" / "state.safetensors").is_file():
+    if resume and not folder.state.is_file():
         raise CheckpointError(f"{out}: there is nothing to resume; start without --resume")
     reporter = reporter or Reporter.silent()
-    trainer = Trainer(training_data, out, config, device=where, reporter=reporter)
+    trainer = Trainer(training_data, folder, config, device=where, reporter=reporter)
     if init is not None:
         _start_from(trainer.model, init)
     if resume:
         trainer.resume()
+    folder.create()
+    if not resume and rank() == 0:
+        folder.sweep()
+        trainer.keep_state()
+    if rank() == 0:
+        reporter.note(training_data.note)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be created: {error.strerror}") from error
-    reporter.note(training_data.note)
-    return trainer.fit()
+        return trainer.fit()
+    except WeakSVRError:
+        if not resume and rank() == 0:
+            folder.give_up()
+        raise

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ..runtime.errors import MissingExtraError
+
 __all__ = ["Reporter"]
 
 
@@ -17,8 +19,11 @@ class Reporter:
 
     Args:
         console: where to print; None for silence.
-        tensorboard: folder for TensorBoard's files; None for none.
+        tensorboard: folder for TensorBoard's files, made when the first epoch is kept; None for none.
         quiet_unless: asked once the run begins; one process out of several speaks.
+
+    Raises:
+        MissingExtraError: if TensorBoard is asked for and not installed.
     """
 
     def __init__(
@@ -33,6 +38,12 @@ class Reporter:
         self._folder = tensorboard
         self._writer: Any = None
         self._progress: Progress | None = None
+        if tensorboard is not None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise MissingExtraError("tensorboard", "train", "weaksvr-train") from error
+            self._open_writer = SummaryWriter
 
     @classmethod
     def silent(cls) -> Reporter:
@@ -48,10 +59,6 @@ class Reporter:
         self._batches, self._done, self._total = batches, done, total
         if not self._speaks():
             self._console = self._folder = None
-        if self._folder is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self._folder), purge_step=done + 1)
         if self._console is not None:
             self._progress = Progress(
                 TextColumn("training"),
@@ -77,7 +84,9 @@ class Reporter:
     def epoch(self, line: Mapping[str, Any]) -> None:
         """An epoch is done and kept."""
         self._done = line["epoch"]
-        if self._writer is not None:
+        if self._folder is not None:
+            if self._writer is None:
+                self._writer = self._open_writer(str(self._folder), purge_step=line["epoch"])
             for name in ("loss", "coarse", "fine", "lr", "scale"):
                 if name in line:
                     self._writer.add_scalar(f"train/{name}", line[name], line["epoch"])

@@ -107,7 +107,7 @@ class TemporalEncoder(nn.Module):
         self.map_side = math.isqrt(feature_dim // map_channels) if map_channels else 0
         self.map_stage = MapStage(map_channels) if map_channels else None
         self.project_in = nn.Linear(2 * map_channels or feature_dim, width)
-        self.project = nn.Linear(width, width)
+        self.project = nn.Linear(width, width) if video_vector == "flatten" else None
         self.class_token = nn.Parameter(torch.empty(1, 1, width))
         self.positions = nn.Parameter(torch.empty(1, num_frames + 1, width))
         self.blocks = nn.ModuleList(
@@ -142,11 +142,16 @@ class TemporalEncoder(nn.Module):
         if self.map_stage is not None:
             maps = features.reshape(-1, self.map_channels, self.map_side, self.map_side)  # (B * T, C, h, h)
             features = self.map_stage(maps).reshape(features.shape[0], self.num_frames, -1)
-        x = F.relu(self.project(self.project_in(features)))  # (B, T, W)
+        x = self.project_in(features)  # (B, T, W)
+        if self.project is not None:
+            x = F.relu(self.project(x))
         x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1) + self.positions
         for block in self.blocks:
             x = block(x)
-        frame_features = self.frame_head(x[:, 1:])  # (B, T, D)
+        frames = x[:, 1:]
+        if self.center:
+            frames = frames - frames.mean(dim=1, keepdim=True)
+        frame_features = self.frame_head(frames)  # (B, T, D)
         if self.video_vector == "flatten":
             return frame_features, self.video_head(frame_features.flatten(1))
         return frame_features, self.video_head(x[:, 0])

@@ -15,7 +15,9 @@ from ..config import PRESETS, FineLoss, TrainConfig, override, preset
 __all__ = ["command", "main"]
 
 
-def _settings(name: str, fine_loss: str | None, epochs: int | None, seed: int | None, sets: tuple[str, ...]) -> TrainConfig:
+def _settings(
+    name: str, fine_loss: str | None, epochs: int | None, seed: int | None, sets: tuple[str, ...]
+) -> TrainConfig:
     """The preset with what the command line changes, the options before `--set`."""
     changes = []
     if fine_loss is not None:

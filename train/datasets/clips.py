@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 
-from ...runtime.errors import OutputError, TooFewFramesError, VideoError
+from ...runtime.errors import DataError, OutputError, TooFewFramesError, VideoError, WeakSVRError
 from ...runtime.manifest import Clip
 from ...runtime.preprocess import read_frames
 from ...runtime.sampling import segment_indices
@@ -23,7 +23,10 @@ from ...runtime.video import open_video
 from ..augment import draw_parameters
 from ..config import AugmentConfig
 
-__all__ = ["ClipDataset", "EpochSampler", "FrameCache"]
+__all__ = ["Batch", "ClipDataset", "EpochSampler", "FrameCache", "batches_of", "collate_clips"]
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Frames uint8 (B, T, H, W, 3), augmentation parameters float64 (B, P), indices int64 (B,)."""
 
 _CHUNK = 256  # frames decoded at a time while a video is brought into the cache
 
@@ -38,8 +41,8 @@ def _restrict(times: NDArray[np.float64], clip: Clip) -> tuple[int, int]:
 class FrameCache:
     """All frames of each video at the network's input size, as uint8 files that are mapped and not read.
 
-    A file's name comes from the video's path, size and time of change and from the preprocessing, so that a changed
-    video or another input size never meets old frames.
+    A file's name comes from the video's path, size and time of change (of each picture, if it is a folder) and from the
+    preprocessing, so that a changed video or another input size never meets old frames.
 
     Args:
         folder: created if absent.
@@ -55,9 +58,10 @@ class FrameCache:
         self.preprocess = preprocess
 
     def _key(self, video: Path) -> str:
-        stat = video.stat()
+        files = sorted(video.iterdir()) if video.is_dir() else [video]
+        states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         spec = [self.preprocess.height, self.preprocess.width, self.preprocess.resize]
-        identity = json.dumps([str(video.resolve()), stat.st_size, stat.st_mtime_ns, spec])
+        identity = json.dumps([str(video.resolve()), states, spec])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
     def frames(self, video: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -147,6 +151,35 @@ class ClipDataset(Dataset[tuple[Tensor, Tensor, int]]):
                 frames = read_frames(video, self._draw(clip, times, rng), self.preprocess)
         return torch.from_numpy(frames), torch.from_numpy(draw_parameters(rng, self.augment)), index
 
+    def __getitems__(self, items: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor, int]] | WeakSVRError:
+        """The items of a batch; in a worker process an error is returned, for `batches_of` to raise.
+
+        What a worker raises reaches the main process as a traceback in the text of another error.
+        """
+        try:
+            return [self[item] for item in items]
+        except WeakSVRError as error:
+            if get_worker_info() is None:
+                raise
+            kind = VideoError if isinstance(error, VideoError) else type(error)
+            return kind(str(error))
+
+
+def collate_clips(items: list[tuple[Tensor, Tensor, int]] | WeakSVRError) -> Batch | WeakSVRError:
+    """Stack the items of a batch; an error passes through."""
+    if isinstance(items, WeakSVRError):
+        return items
+    frames, parameters, indices = default_collate(items)
+    return frames, parameters, indices
+
+
+def batches_of(loader: Iterable[Batch | WeakSVRError]) -> Iterator[Batch]:
+    """The batches of an epoch. Raises the error that a worker process met."""
+    for batch in loader:
+        if isinstance(batch, WeakSVRError):
+            raise batch
+        yield batch
+
 
 class EpochSampler(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index) for one process out of several.
@@ -161,17 +194,22 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         samples_per_epoch: videos drawn an epoch; 0 for all.
         seed: of the run.
         rank, world: this process and how many there are.
+
+    Raises:
+        DataError: if there are too few videos to contrast.
     """
 
     def __init__(
         self, num_clips: int, *, batch_size: int, samples_per_epoch: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
-        if num_clips < 2 * world:
-            raise VideoError(f"{num_clips} training videos are too few to contrast; at least {2 * world} are needed")
+        drawn = min(samples_per_epoch or num_clips, num_clips)
+        if drawn < 2 * world:
+            raise DataError(
+                f"{drawn} training videos an epoch are too few to contrast; at least {2 * world} are needed"
+            )
         self.num_clips = num_clips
         self.seed = seed
         self.rank = rank
-        drawn = min(samples_per_epoch or num_clips, num_clips)
         self.batch_size = min(batch_size, drawn // world)
         self.joint = self.batch_size * world
         self.num_batches = drawn // self.joint

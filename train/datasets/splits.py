@@ -46,7 +46,8 @@ def split_by_procedure(clips: Sequence[Clip], *, fraction: float, seed: int) -> 
 
     Args:
         clips: all clips.
-        fraction: share of the clips to set apart, reached as closely as whole groups allow, at least one group.
+        fraction: share of the clips to set apart, reached as closely as whole groups allow; more where less would hold
+            no pair of the same procedure or none of different ones.
         seed: of the choice.
 
     Returns:
@@ -58,12 +59,13 @@ def split_by_procedure(clips: Sequence[Clip], *, fraction: float, seed: int) -> 
     order = np.random.default_rng(seed).permutation(len(groups))
     sizes = {group: group_of.count(group) for group in groups}
     chosen: set[str | None] = set()
-    taken = 0
+    names: list[str] = []
     for index in order:
-        if chosen and taken + sizes[groups[index]] / 2 > fraction * len(clips):
+        comparable = 1 < len(set(names)) < len(names)
+        if comparable and len(names) + sizes[groups[index]] / 2 > fraction * len(clips):
             break
         chosen.add(groups[index])
-        taken += sizes[groups[index]]
+        names += [_name(clip) for clip, group in zip(clips, group_of, strict=True) if group == groups[index]]
     rest = [clip for clip, group in zip(clips, group_of, strict=True) if group not in chosen]
     return rest, [clip for clip, group in zip(clips, group_of, strict=True) if group in chosen]
 
@@ -71,7 +73,8 @@ def split_by_procedure(clips: Sequence[Clip], *, fraction: float, seed: int) -> 
 def load_training_data(folder: Path, *, val_fraction: float, seed: int) -> TrainingData:
     """Read a dataset folder for training.
 
-    Where the folder has no `val.jsonl`, a seeded part of the training clips is set apart, and `note` says so.
+    Where the folder has no `val.jsonl`, the videos of `val_pairs.csv` are kept for validation, or else a seeded part of
+    the training clips; `note` says so.
 
     Raises:
         DataError: if a file is wrong, or validation would have no pair of one kind.
@@ -82,8 +85,22 @@ def load_training_data(folder: Path, *, val_fraction: float, seed: int) -> Train
     files = {name: sha256_of(folder / name) for name in _FILES if (folder / name).is_file()}
     record: dict[str, Any] = {"folder": str(folder.resolve()), "files": files, "validation": "val.jsonl"}
     train, val, pairs, note = list(dataset.train), list(dataset.val), list(dataset.val_pairs), ""
-    if not val:
+    if not val and pairs:
+        named = {video for pair in pairs for video in (pair.video_a, pair.video_b)}
+        val = [clip for clip in train if clip.video in named]
+        train = [clip for clip in train if clip.video not in named]
+        record["validation"] = "val_pairs.csv"
+        note = (
+            f"{folder}: no val.jsonl, so the {len(named)} videos of val_pairs.csv are kept for validation; "
+            f"{len(train)} are trained on"
+        )
+    elif not val:
         train, val = split_by_procedure(train, fraction=val_fraction, seed=seed)
+        if len(train) < 2:
+            raise DataError(
+                f"{folder}: no val.jsonl, and too few videos to set two of one procedure and one of another apart; add "
+                "val.jsonl, or name `procedure` in train.jsonl"
+            )
         pairs = list(derive_pairs(tuple(val)))
         record["validation"] = {"fraction": val_fraction, "seed": seed}
         note = (

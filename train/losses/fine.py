@@ -78,6 +78,9 @@ def batch_fine_loss(
 ) -> Tensor:
     """Frames against every distinct sentence of the batch; the labels still come from the own paragraph alone.
 
+    The sentences' mean is subtracted before the cosines are taken: the features of an untrained text tower share a
+    large common part, beside which what tells sentences apart would hardly count.
+
     Args:
         frame_features: H, (B, T, D).
         distinct: features of the U distinct sentences of the batch, (U, D).
@@ -89,6 +92,8 @@ def batch_fine_loss(
     Returns:
         Scalar: mean over all frames of the cross-entropy.
     """
+    if len(distinct) > 1:
+        distinct = distinct - distinct.mean(dim=0, keepdim=True)
     logits = scale * unit(frame_features) @ unit(distinct).T  # (B, T, U)
     host = logits.detach().float().cpu()
     targets = [

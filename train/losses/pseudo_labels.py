@@ -13,6 +13,8 @@ from ...runtime.alignment import monotonic_viterbi
 
 __all__ = ["sort_labels", "split_labels", "viterbi_labels"]
 
+_BELIEF_SPREAD = 0.15  # share of the video
+
 
 def split_labels(num_frames: int, num_steps: int) -> Tensor:
     """An even split: frame t shows step floor(t K / T).
@@ -38,18 +40,22 @@ def sort_labels(similarities: Tensor, generator: torch.Generator | None = None) 
 
 
 def viterbi_labels(similarities: Tensor) -> Tensor:
-    """The likeliest path that never goes back; the even split where that path would leave a step without a frame.
+    """The likeliest path that never goes back, under a weak belief that the steps are evenly spread.
 
-    Before the features know anything, the likeliest path gives most frames to one or two steps, and training on it
-    confirms them; the even split is the better guess until the path finds every step by itself. With fewer frames than
-    steps the path is taken as it is.
+    Before the features know anything, the path that the similarities alone favour is arbitrary, and training on it
+    confirms it. The belief, a Gaussian about the even split, decides until the similarities know better. Where the
+    path would still leave a step without a frame, the even split is taken. With fewer frames than steps the path is
+    taken as it is.
 
     Args:
         similarities: scaled, (T, K).
     """
     scores = torch.log_softmax(similarities.detach().float().cpu(), dim=1)
     num_frames, num_steps = scores.shape
-    path = torch.from_numpy(monotonic_viterbi(scores.numpy()))
+    frame_places = (torch.arange(num_frames) + 0.5) / num_frames
+    step_places = (torch.arange(num_steps) + 0.5) / num_steps
+    belief = -((frame_places[:, None] - step_places[None, :]) ** 2) / (2 * _BELIEF_SPREAD**2)
+    path = torch.from_numpy(monotonic_viterbi((scores + belief).numpy()))
     if num_frames >= num_steps and len(path.unique()) < num_steps:
         return split_labels(num_frames, num_steps)
     return path

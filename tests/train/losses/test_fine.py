@@ -16,7 +16,9 @@ def naive_masked(frames, sentences, scale, labels):
     for video, steps in zip(frames, sentences, strict=True):
         similarity = [[scale * float(unit(h) @ unit(s)) for s in steps] for h in video]
         target = frame_labels(torch.tensor(similarity), labels).tolist()
-        image = sum(-row[k] + math.log(sum(math.exp(x) for x in row)) for row, k in zip(similarity, target, strict=True))
+        image = sum(
+            -row[k] + math.log(sum(math.exp(x) for x in row)) for row, k in zip(similarity, target, strict=True)
+        )
         text = 0.0
         for k in sorted(set(target)):
             column = [math.exp(row[k]) for row in similarity]
@@ -70,6 +72,8 @@ def test_descending_finds_the_planted_steps(labels):
     for _ in range(60):
         optimizer.zero_grad()
         noise = torch.Generator().manual_seed(0)
-        batch_fine_loss(frames, distinct, [torch.tensor([4, 0, 7])], scale=10.0, labels=labels, generator=noise).backward()
+        batch_fine_loss(
+            frames, distinct, [torch.tensor([4, 0, 7])], scale=10.0, labels=labels, generator=noise
+        ).backward()
         optimizer.step()
     assert (unit(frames[0]) @ unit(distinct).T).argmax(dim=1).tolist() == planted.tolist()

@@ -12,7 +12,7 @@ from .sprites import Color
 
 __all__ = ["Paint", "Palette", "draw_palette", "shade"]
 
-_HUE_SPREAD = 0.07  # turns
+_HUE_SPREAD = 0.04  # turns
 _GOLDEN = 0.618  # hues of step types that follow one another lie far apart
 _SLEEVES = ((40, 60, 120), (110, 40, 45), (50, 90, 60), (70, 70, 75), (190, 190, 195), (150, 110, 60), (30, 110, 120))
 _HANDS = (
@@ -64,9 +64,7 @@ def shade(color: Color, factor: float) -> Color:
     return red, green, blue
 
 
-def _hsv(
-    rng: np.random.Generator, hue: float, saturation: tuple[float, float], value: tuple[float, float]
-) -> Color:
+def _hsv(rng: np.random.Generator, hue: float, saturation: tuple[float, float], value: tuple[float, float]) -> Color:
     """A colour near a hue in turns: the same tool of two makers is alike in colour more often than not."""
     turn = (hue + rng.normal(0, _HUE_SPREAD)) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(turn, rng.uniform(*saturation), rng.uniform(*value))

@@ -18,7 +18,7 @@ from .tools import TOOL_TIPS, Grip
 
 __all__ = ["render"]
 
-_HELD_SCALE = 1.4
+_HELD_SCALE = 1.75
 _BENDS = (0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5)  # radians
 _INSIDE = 14.0  # world units from the border
 _HAS_TOOL = {step.name: step.has_tool for step in STEP_TYPES}
@@ -133,7 +133,7 @@ class _Player:
         slot = int(self.work[name])
         self.bend = self._bend_for(name, slot)
         still = self.stage.still(self.work, without=name)
-        begin, end = (0.22, 0.88) if _HAS_TOOL[name] else (0.18, 0.94)
+        begin, end = (0.18, 0.92) if _HAS_TOOL[name] else (0.18, 0.94)
         seconds = num_frames / FRAMES_PER_SECOND * self.scene.tempo
         start = self.hand
         for frame in range(num_frames):

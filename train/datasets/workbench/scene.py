@@ -17,7 +17,7 @@ __all__ = ["WORLD", "Camera", "Disturbance", "Light", "Placement", "Scene", "dra
 WORLD = 160.0
 """Side of the bench in world units; with zoom 1 and 160-pixel frames one unit is one pixel."""
 
-_MIN_PRESENT, _MAX_PRESENT = 7, 8
+_MIN_PRESENT, _MAX_PRESENT = 7, 7
 _TOOL_BAND, _PIECE_BAND = 42.0, 38.0
 Surface = Literal["wood", "metal", "cloth", "mat"]
 DisturbanceKind = Literal["shadow", "ball", "lamp", "block"]
@@ -131,7 +131,7 @@ def _draw_camera(rng: np.random.Generator, size: int) -> Camera:
     unit = size / WORLD
     shift = rng.uniform(-4, 4, 2) * unit
     return Camera(
-        scale=float(rng.uniform(0.88, 1.0)) * unit,
+        scale=float(rng.uniform(0.92, 1.0)) * unit,
         angle=float(rng.normal(0, 0.04)),
         shift=(float(shift[0]), float(shift[1])),
         shake=float(rng.choice([0.0, 0.4, 0.9])) * unit,
@@ -141,14 +141,14 @@ def _draw_camera(rng: np.random.Generator, size: int) -> Camera:
 
 
 def _draw_light(rng: np.random.Generator) -> Light:
-    tint = 1.0 + rng.uniform(-0.09, 0.09, 3)
-    slope = rng.uniform(-0.28, 0.28, 2)
+    tint = 1.0 + rng.uniform(-0.06, 0.06, 3)
+    slope = rng.uniform(-0.18, 0.18, 2)
     return Light(
-        level=float(rng.uniform(0.72, 1.12)),
+        level=float(rng.uniform(0.82, 1.1)),
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
         slope=(float(slope[0]), float(slope[1])),
         flicker=(float(rng.uniform(0.0, 0.05)), float(rng.uniform(0.1, 0.8))),
-        noise=float(rng.uniform(1.5, 6.0)),
+        noise=float(rng.uniform(1.0, 4.0)),
     )
 
 
@@ -223,7 +223,7 @@ def _draw_anchor(rng: np.random.Generator) -> tuple[float, float]:
 
 def _draw_ground(rng: np.random.Generator, surface: Surface) -> NDArray[np.float64]:
     means = {"wood": (168, 124, 80), "metal": (128, 134, 140), "cloth": (116, 122, 110), "mat": (56, 108, 92)}
-    return np.clip(np.asarray(means[surface]) + rng.normal(0, 26, 3) + rng.normal(0, 16), 30, 225)
+    return np.clip(np.asarray(means[surface]) + rng.normal(0, 16, 3) + rng.normal(0, 14), 30, 225)
 
 
 def draw_scene(used: tuple[str, ...], *, seconds: float, size: int, rng: np.random.Generator) -> Scene:
@@ -259,5 +259,5 @@ def draw_scene(used: tuple[str, ...], *, seconds: float, size: int, rng: np.rand
         anchor=_draw_anchor(rng),
         tempo=float(rng.uniform(0.75, 1.3)),
         clutter=clutter,
-        disturbances=tuple(_draw_disturbance(rng, seconds) for _ in range(int(rng.integers(0, 3)))),
+        disturbances=tuple(_draw_disturbance(rng, seconds) for _ in range(int(rng.integers(0, 2)))),
     )

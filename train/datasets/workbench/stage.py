@@ -19,14 +19,14 @@ __all__ = ["HAND_SCALE", "PIECE_SCALE", "REST_SCALE", "Canvas", "Stage"]
 
 Canvas = NDArray[np.uint8]
 
-REST_SCALE = 0.8
+REST_SCALE = 0.66
 """Size of a tool on the bench relative to one in the hand, which is nearer to the camera."""
 
-PIECE_SCALE = 1.05
+PIECE_SCALE = 0.95
 """Size of a workpiece on the bench relative to its drawing."""
 
 _ANGLES = 90  # drawn directions of a full turn
-HAND_SCALE = 1.2
+HAND_SCALE = 1.3
 """Size of the hand and arm relative to their drawing."""
 
 _ANGLE_STEP = 2 * math.pi / _ANGLES

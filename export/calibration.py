@@ -1,0 +1,123 @@
+"""The pairs of real videos on which an export is compared with its source, and its thresholds are calibrated."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..runtime.errors import CheckpointError, DataError
+from ..runtime.manifest import Clip, Pair, read_pairs
+from ..runtime.spec import paragraph
+from ..runtime.storage import sha256_of
+from ..train.checkpoint import Checkpoint
+from ..train.datasets.splits import load_training_data
+
+__all__ = ["CalibrationData", "calibration_data"]
+
+_PLAIN_STEPS = ("take the cup", "pour water", "stir")
+_WAY_OUT = "give pairs of videos with --pairs FILE"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CalibrationData:
+    """What to compare and calibrate on.
+
+    Attributes:
+        pairs: of both kinds.
+        clips: where a video is one of these, the clip's start and end hold.
+        texts: steps and paragraphs, at least one.
+        source: where the pairs come from, for people.
+        sha256: of the pairs file; empty for pairs that were derived from the run's data.
+    """
+
+    pairs: Sequence[Pair]
+    clips: Sequence[Clip]
+    texts: Sequence[str]
+    source: str
+    sha256: str = ""
+
+    @property
+    def videos(self) -> list[Path]:
+        """Every video of the pairs, once, in their order."""
+        return list(dict.fromkeys(path for pair in self.pairs for path in (pair.video_a, pair.video_b)))
+
+
+def calibration_data(checkpoint: Checkpoint, pairs_file: Path | None) -> CalibrationData:
+    """The pairs that are given, else the run's validation pairs.
+
+    Args:
+        checkpoint: knows which data its run used.
+        pairs_file: pairs of whole videos, none of them needs to be known to the run.
+
+    Raises:
+        CheckpointError: if the run's data is gone or has changed.
+        DataError: if the pairs file is wrong, or a video of it is missing.
+    """
+    return _run_data(checkpoint) if pairs_file is None else _given_data(pairs_file)
+
+
+def _given_data(pairs_file: Path) -> CalibrationData:
+    data = CalibrationData(
+        pairs=read_pairs(pairs_file),
+        clips=(),
+        texts=_texts([_PLAIN_STEPS]),
+        source=pairs_file.name,
+        sha256=sha256_of(pairs_file),
+    )
+    for same, word in ((True, "the same procedure"), (False, "different procedures")):
+        if not any(pair.same is same for pair in data.pairs):
+            raise DataError(f"{pairs_file}: has no pair of {word}; a threshold needs both kinds")
+    missing = _missing(data)
+    if missing:
+        raise DataError(f"{pairs_file}: its video {missing} cannot be read; paths are relative to the pairs file")
+    return data
+
+
+def _run_data(checkpoint: Checkpoint) -> CalibrationData:
+    record = _data_record(checkpoint)
+    folder = Path(record["folder"])
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise CheckpointError(f"{folder}: the run's data is not there any more, or cannot be read; {_WAY_OUT}")
+    config = checkpoint.config
+    try:
+        data = load_training_data(folder, val_fraction=config.data.val_fraction, seed=config.optim.seed)
+    except DataError as error:
+        raise CheckpointError(f"{error}; the run's data cannot be used any more, so {_WAY_OUT}") from error
+    if data.record["files"] != record["files"]:
+        names = {name for name, _ in data.record["files"].items() ^ record["files"].items()}
+        raise CheckpointError(f"{folder}: {', '.join(sorted(names))} changed since the run; {_WAY_OUT}")
+    found = CalibrationData(
+        pairs=data.val_pairs,
+        clips=data.val,
+        texts=_texts([clip.steps for clip in data.val]),
+        source=f"validation pairs of {folder.name}",
+        sha256=record["files"].get("val_pairs.csv", ""),
+    )
+    missing = _missing(found)
+    if missing:
+        raise CheckpointError(
+            f"{missing}: a validation video of the run, is not there any more or cannot be read; {_WAY_OUT}"
+        )
+    return found
+
+
+def _data_record(checkpoint: Checkpoint) -> dict[str, Any]:
+    record = checkpoint.record.get("data")
+    if not (
+        isinstance(record, dict) and isinstance(record.get("folder"), str) and isinstance(record.get("files"), dict)
+    ):
+        raise CheckpointError(f"{checkpoint.folder}: does not say what it was trained on; {_WAY_OUT}")
+    return record
+
+
+def _texts(scripts: Sequence[Sequence[str]]) -> list[str]:
+    """Every distinct step, then the paragraphs, as both are embedded."""
+    return list(dict.fromkeys([*(step for steps in scripts for step in steps), *map(paragraph, scripts)]))
+
+
+def _missing(data: CalibrationData) -> Path | None:
+    """The first video that is not there or may not be read."""
+    return next((video for video in data.videos if not os.access(video, os.R_OK)), None)

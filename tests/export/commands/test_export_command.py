@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import hashlib
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from weaksvr.export.commands.export import command
+from weaksvr.runtime.bundle import Bundle
+
+MODULE = [sys.executable, "-m", "weaksvr.export.commands.export"]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def printed(runs, data, tmp_path_factory):
+    """What the command prints for people, and the bundle that it wrote."""
+    folder = tmp_path_factory.mktemp("printed")
+    videos = [data / f"videos/val/000{number}.mp4" for number in range(3)]
+    (folder / "few.csv").write_text(f"video_a,video_b,same\n{videos[0]},{videos[1]},1\n{videos[0]},{videos[2]},0\n")
+    options = ["--pairs", folder / "few.csv", "--name", "mine", "--description", "Knows little."]
+    return invoke(runs["vit"], "--out", folder / "bundle", *options), folder / "bundle"
+
+
+def test_the_summary_for_people(printed):
+    result, out = printed
+    assert result.exit_code == 0
+    assert result.return_value == 0
+    lines = result.stdout.splitlines()
+    assert re.fullmatch(
+        r"largest difference from PyTorch on 3 real videos: video_vector \d\.\de-0\d, frame_features \d\.\de-0\d",
+        lines[0],
+    )
+    for line, method in zip(lines[1:3], ("vector", "alignment"), strict=True):
+        found = re.fullmatch(
+            rf" *{method}  AUC (\d\.\d{{4}}) \(PyTorch (\d\.\d{{4}})\)  threshold \d\.\d{{4}}  "
+            r"equal error rate \d\.\d{4}  verdicts that changed 0",
+            line,
+        )
+        assert found, line
+        assert found[1] == found[2]
+    size = sum(path.stat().st_size for path in out.iterdir() if path.name != "manifest.json")
+    default = Bundle.open(out).manifest.default_method
+    assert lines[3:] == [f"bundle: {out} ({size / 1e6:.1f} MB), compares by {default} unless told otherwise"]
+    assert result.stderr.splitlines() == [
+        "exporting the vision network",
+        "exporting the temporal network",
+        "exporting the text network",
+        "comparing the export with PyTorch on 2 pairs",
+    ]
+
+
+def test_the_options_reach_the_bundle(printed):
+    manifest = Bundle.open(printed[1]).manifest
+    assert (manifest.name, manifest.description) == ("mine", "Knows little.")
+    assert (manifest.checks["pairs_from"], manifest.checks["num_pairs"]) == ("few.csv", 2)
+
+
+def test_help_and_version_load_nothing_heavy():
+    for option, expected in (("--help", "nothing is written"), ("--version", "export")):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", *MODULE[1:], option],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0
+        assert expected in done.stdout
+        loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+        assert "click" in loaded
+        assert not loaded & {"torch", "onnx", "onnxruntime", "onnxscript", "open_clip", "av", "numpy", "rich"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["--out", "x"], ["run", "--out", "x", "--pairs"], ["a", "b"]])
+def test_usage(arguments):
+    assert CliRunner().invoke(command, arguments).exit_code == 2
+
+
+def contents(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("number", "stage", "code"),
+    [(signal.SIGINT, "exporting the temporal network", 2), (signal.SIGKILL, "comparing the export", -signal.SIGKILL)],
+    ids=["interrupt", "kill"],
+)
+def test_whatever_stops_it_the_old_bundle_stays(printed, runs, tmp_path, number, stage, code):
+    out = tmp_path / "bundle"
+    printed[1].replace(out)
+    try:
+        before = contents(out)
+        process = subprocess.Popen(
+            [*MODULE, str(runs["workbench"]), "--out", str(out)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert any(line.startswith(stage) for line in process.stderr)
+            process.send_signal(number)
+            rest, errors = process.communicate(timeout=60)
+        assert (process.returncode, rest) == (code, "")
+        if code == 2:
+            assert errors.splitlines()[-1] == "error: interrupted"
+        assert contents(out) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    finally:
+        out.replace(printed[1])

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import weaksvr.export.export as subject
+from weaksvr.export.export import export_run
+from weaksvr.export.graphs import role_graphs
+from weaksvr.runtime import load
+from weaksvr.runtime.bundle import Bundle
+from weaksvr.runtime.errors import (
+    CheckpointError,
+    DataError,
+    ExportError,
+    OptionError,
+    OutputError,
+    VideoError,
+)
+from weaksvr.runtime.evaluate import evaluate
+from weaksvr.train.checkpoint import load_checkpoint
+from weaksvr.train.evaluate import checkpoint_embedder
+
+
+def snapshot(folder):
+    """Every file below a folder, with its content."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture(scope="module")
+def run(runs):
+    return runs["vit"]
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    """A bundle, and what its export said."""
+    stages = []
+    out = tmp_path_factory.mktemp("bundles") / "vit"
+    return (*export_run(run, out, progress=lambda *stage: stages.append(stage)), stages)
+
+
+def test_the_bundle_is_complete(exported, run, data):
+    bundle, report, stages = exported
+    opened = Bundle.open(bundle.path)
+    manifest, model = opened.manifest, load_checkpoint(run).model
+    assert manifest == bundle.manifest
+    assert [(file.role, file.precision) for file in manifest.files] == [
+        ("vision", "fp32"),
+        ("temporal", "fp32"),
+        ("text", "fp32"),
+    ]
+    assert sorted(path.name for path in bundle.path.iterdir()) == sorted(
+        ["manifest.json", *(entry.path for entry in manifest.entries)]
+    )
+    assert [path.name for path in bundle.path.parent.iterdir()] == ["vit"]
+    assert (manifest.sampling, manifest.preprocess) == (model.sampling, model.preprocess)
+    assert manifest.tokenizer.context_length == model.context_length
+    assert (manifest.name, manifest.default_method) == ("vit", report.default_method)
+    assert "workbench" in manifest.description
+    thresholds = {entry.method: entry for entry in manifest.thresholds}
+    assert set(thresholds) == {"vector", "alignment"}
+    for method, entry in thresholds.items():
+        assert (entry.precision, entry.sampling) == ("fp32", "three-view-4")
+        assert entry.threshold == report.methods[method].threshold
+        assert (entry.calibrated.pairs, entry.calibrated.same) == (9, 1)
+        assert entry.calibrated.auc == report.methods[method].auc
+    assert manifest.checks["pairs_from"] == "validation pairs of workbench"
+    assert set(manifest.checks["relative_difference_by_role"]) == {"vision", "temporal", "text"}
+    assert str(data) not in (bundle.path / "manifest.json").read_text()
+    assert [what for what, done, _ in stages if done == 0 or what.startswith("exporting")] == [
+        "exporting the vision network",
+        "exporting the temporal network",
+        "exporting the text network",
+        "comparing the export with PyTorch on 9 pairs",
+        "comparing the export with PyTorch on 9 pairs",
+    ]
+    assert stages[-1][1:] == (6, 6)
+
+
+def test_every_network_says_what_it_is(exported):
+    bundle, _, _ = exported
+    for file in bundle.manifest.files:
+        entries = {entry.key: entry.value for entry in onnx.load_from_string(bundle.read(file)).metadata_props}
+        assert entries["weaksvr.role"] == file.role
+        assert entries["weaksvr.name"] == "vit"
+        assert entries["weaksvr.version"] == bundle.manifest.tools["weaksvr"]
+        assert json.loads(entries["weaksvr.preprocess"]) == bundle.manifest.preprocess.to_json()
+        assert json.loads(entries["weaksvr.sampling"]) == bundle.manifest.sampling.to_json()
+
+
+def test_the_bundle_computes_what_pytorch_computes(exported, run, dataset):
+    bundle, report, _ = exported
+    model = load(bundle.path, device="cpu")
+    source = checkpoint_embedder(load_checkpoint(run), device=torch.device("cpu"))
+    for clip in (*dataset.train[:2], *dataset.val[:2]):  # the first were not seen by the gate
+        wanted, found = source.embed(clip.video), model.embed(clip.video)
+        assert np.abs(wanted.vector - found.vector).max() < 1e-4
+        assert np.abs(wanted.frame_features - found.frame_features).max() < 1e-4
+        wanted, found = source.embed_text(clip.steps), model.embed_text(clip.steps)
+        assert np.abs(wanted.sentence_features - found.sentence_features).max() < 1e-4
+        assert np.abs(wanted.paragraph_feature - found.paragraph_feature).max() < 1e-4
+    results = [evaluate(embedder, dataset, split="val") for embedder in (source, model.embedder)]
+    for method in ("vector", "alignment"):
+        assert round(results[0].methods[method].auc, 4) == round(results[1].methods[method].auc, 4)
+        assert results[1].methods[method].auc == report.methods[method].auc
+
+
+def test_an_old_bundle_is_replaced_and_pairs_may_be_given(exported, run, data, tmp_path):
+    out = tmp_path / "deep" / "bundle"
+    shutil.copytree(exported[0].path, out)
+    old = {path.name for path in out.glob("*.onnx")}
+    pairs = tmp_path / "pairs" / "mine.csv"
+    pairs.parent.mkdir()
+    rows = [f"../videos/{a}.mp4,../videos/{b}.mp4,{same}" for a, b, same in (("0", "1", 1), ("0", "2", 0))]
+    pairs.write_text("\n".join(["video_a,video_b,same", *rows]))
+    shutil.copytree(data / "videos" / "train", tmp_path / "videos")
+    for number in "012":
+        (tmp_path / "videos" / f"000{number}.mp4").rename(tmp_path / "videos" / f"{number}.mp4")
+    bundle, report = export_run(run, out, pairs_file=pairs, name="mine", description="Knows two things.")
+    assert (bundle.manifest.name, bundle.manifest.description) == ("mine", "Knows two things.")
+    assert bundle.manifest.checks["pairs_from"] == "mine.csv"
+    assert bundle.manifest.checks["pairs_sha256"] == hashlib.sha256(pairs.read_bytes()).hexdigest()
+    assert (report.num_pairs, report.num_same, report.num_videos) == (2, 1, 3)
+    assert not old & {path.name for path in out.glob("*.onnx")}
+    assert {path.name for path in tmp_path.iterdir()} == {"deep", "pairs", "videos"}
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["bundle"]
+    assert load(out, device="cpu").verify(tmp_path / "videos/0.mp4", tmp_path / "videos/0.mp4").same
+
+
+def test_a_graph_that_differs_writes_nothing(exported, run, tmp_path, monkeypatch):
+    out = tmp_path / "bundle"
+    shutil.copytree(exported[0].path, out)
+
+    def graphs_of_another_network(model):
+        other = load_checkpoint(run).model
+        with torch.no_grad():
+            other.temporal.video_head.bias.add_(0.01)
+        return {**role_graphs(model), "temporal": role_graphs(other)["temporal"]}
+
+    monkeypatch.setattr(subject, "role_graphs", graphs_of_another_network)
+    before = snapshot(tmp_path)
+    refusal = r"the temporal network, video_vector, batch of 1: .* nothing was written"
+    with pytest.raises(ExportError, match=refusal):
+        export_run(run, out)
+    assert snapshot(tmp_path) == before
+
+
+class Stop(BaseException):
+    """An interrupt, at a place of the test's choice."""
+
+
+def test_an_interrupt_leaves_no_trace(run, tmp_path):
+    def stop(what, _done, _total):
+        if what == "exporting the temporal network":
+            raise Stop
+
+    with pytest.raises(Stop):
+        export_run(run, tmp_path / "new" / "bundle", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def no_work(*stage):
+    raise AssertionError(f"work has begun: {stage}")
+
+
+def test_what_is_no_run(exported, tmp_path):
+    for other in (tmp_path, tmp_path / "none", exported[0].path):
+        with pytest.raises(CheckpointError, match=f"{other}: holds no checkpoint"):
+            export_run(other, tmp_path / "out", progress=no_work)
+    assert list(tmp_path.iterdir()) == []
+
+
+def foreign_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("dear")
+    return tmp_path / "out"
+
+
+def a_file(tmp_path):
+    (tmp_path / "out").write_text("dear")
+    return tmp_path / "out"
+
+
+def below_a_file(tmp_path):
+    return a_file(tmp_path) / "bundle"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (foreign_folder, "exists and is not a bundle; choose a new or empty folder"),
+        (a_file, "cannot be written to as a folder"),
+        (below_a_file, "cannot be made: .*out is not a folder"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_an_out_that_is_taken_is_refused_before_the_work(tmp_path, make, message):
+    out = make(tmp_path)
+    before = snapshot(tmp_path)
+    with pytest.raises(OutputError, match=f"{out}: {message}"):
+        export_run(tmp_path / "not even a run", out, progress=no_work)
+    assert snapshot(tmp_path) == before
+
+
+def test_the_run_itself_is_no_place_for_the_bundle(run):
+    before = snapshot(run)
+    with pytest.raises(OutputError, match="exists and is not a bundle"):
+        export_run(run, run, progress=no_work)
+    assert snapshot(run) == before
+
+
+def test_trouble_with_the_data_comes_before_the_work(run, tmp_path):
+    with pytest.raises(DataError, match=r"pairs\.csv"):
+        export_run(run, tmp_path / "out", pairs_file=tmp_path / "pairs.csv", progress=no_work)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_must_be_one_line(run, tmp_path):
+    with pytest.raises(OptionError, match=r"'two\\nlines' must be one line of printable text; give one with --name"):
+        export_run(run, tmp_path / "out", name="two\nlines", progress=no_work)
+
+
+def test_a_video_that_cannot_be_used(run, data, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    pairs = tmp_path / "pairs.csv"
+    good = [data / f"videos/val/000{number}.mp4" for number in (0, 1)]
+    pairs.write_text(f"video_a,video_b,same\n{good[0]},bad.mp4,0\n{good[0]},{good[1]},1\n")
+    with pytest.raises(VideoError, match=r"bad\.mp4"):
+        export_run(run, tmp_path / "out", pairs_file=pairs, progress=no_work)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_text_tower_with_another_tokenizer_is_refused(run, tmp_path, monkeypatch):
+    trained = load_checkpoint(run)
+    model = dataclasses.replace(trained.config.model, clip="ViT-B-16-SigLIP")
+    config = dataclasses.replace(trained.config, model=model)
+    monkeypatch.setattr(subject, "load_checkpoint", lambda _: dataclasses.replace(trained, config=config))
+    with pytest.raises(ExportError, match="ViT-B-16-SigLIP: its text tower has a tokenizer of its own"):
+        export_run(run, tmp_path / "out", progress=no_work)
+
+
+def test_paths_of_the_training_machine_stay_there(run):
+    trained = load_checkpoint(run)
+    config = dataclasses.replace(
+        trained.config,
+        model=dataclasses.replace(trained.config.model, pretrained="/home/me/weights.pt"),
+        data=dataclasses.replace(trained.config.data, cache="/home/me/cache"),
+    )
+    manifest = subject._manifest(dataclasses.replace(trained, config=config), name=None, description=None)
+    text = json.dumps(manifest.to_json())
+    assert "/home" not in text
+    assert trained.record["data"]["folder"] not in text
+    assert manifest.training["config"]["model"]["pretrained"] == "weights.pt"
+    assert manifest.training["data"]["folder"] == "workbench"
