@@ -49,7 +49,7 @@ def three_view_indices(num_video_frames: int, num_frames: int) -> NDArray[np.int
     if num_video_frames < num_frames + 2:
         raise TooFewFramesError(num_video_frames, num_frames + 2)
     borders = np.arange(num_frames + 1, dtype=np.int64) * (num_video_frames - 2) // num_frames
-    quarter = np.diff(borders) // 4
+    quarter = (borders[1:] - borders[:-1]) // 4
     views = np.arange(1, 4, dtype=np.int64)
     return borders[None, :-1] + quarter[None, :] * views[:, None]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..runtime.errors import OptionError
 from ..runtime.spec import PreprocessSpec, Resize
 
-__all__ = ["TextTower", "Towers", "create_towers"]
+__all__ = ["PatchConvNet", "TextTower", "Towers", "create_towers", "weaksvr_patchconv"]
 
 open_clip.add_model_config(Path(__file__).parent / "open_clip_configs")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -338,11 +337,3 @@ def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
             raise OptionError(f"--set {setting}: {error}") from error
         config = dataclasses.replace(config, **{section_name: changed})
     return config
-
-
-def read_json(text: str) -> TrainConfig:
-    """A config from JSON text. Raises `CheckpointError`."""
-    try:
-        return TrainConfig.from_json(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"training settings are not JSON: {error}") from error

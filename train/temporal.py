@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["TemporalEncoder"]
+__all__ = ["Attention", "Block", "MapStage", "TemporalEncoder"]
 
 
 class Attention(nn.Module):
@@ -81,7 +81,7 @@ class TemporalEncoder(nn.Module):
         width, depth, heads, head_dim, mlp_width, attention_scale, position_std, video_vector: see `ModelConfig`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each published or changed property
         self,
         feature_dim: int,
         *,

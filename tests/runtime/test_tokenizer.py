@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weaksvr.train.tokenizer_json import clip_tokenizer_json
 from weaksvr.runtime.errors import BundleIntegrityError, OptionError
 from weaksvr.runtime.tokenizer import Tokenizer
+from weaksvr.train.tokenizer_json import clip_tokenizer_json
 
 TEXTS = [
     "",

@@ -15,7 +15,6 @@ from weaksvr.train.config import (
     TrainConfig,
     override,
     preset,
-    read_json,
 )
 
 
@@ -25,13 +24,12 @@ def test_json_gives_every_preset_back(name):
     assert config.preset == name
     text = json.dumps(config.to_json())
     assert TrainConfig.from_json(json.loads(text)) == config
-    assert read_json(text) == config
 
 
 def test_json_gives_overridden_settings_back():
     config = override(TrainConfig(), ["optim.lr=0.1", "model.depth=0", "data.cache=/a b", "loss.mask_repeated=false"])
     assert config != TrainConfig()
-    assert read_json(json.dumps(config.to_json())) == config
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize(
@@ -139,11 +137,6 @@ def test_settings_of_another_program(damage, message):
     data = damage(TrainConfig().to_json())
     with pytest.raises(CheckpointError, match=rf"training settings cannot be read: .*{message}.*not written by us"):
         TrainConfig.from_json(data)
-
-
-def test_text_that_is_not_json():
-    with pytest.raises(CheckpointError, match=r"training settings are not JSON"):
-        read_json("{")
 
 
 def test_settings_cannot_be_changed_in_place():

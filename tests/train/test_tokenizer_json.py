@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weaksvr.train.tokenizer_json import clip_tokenizer_json, english_token_ids
 from weaksvr.runtime.errors import OptionError
 from weaksvr.runtime.tokenizer import Tokenizer
+from weaksvr.train.tokenizer_json import clip_tokenizer_json, english_token_ids
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The fine loss (paper, Eq. 7 to 12) with padding left out, in two forms: inside each paragraph, or against the batch."""
+"""The fine loss (paper, Eq. 7 to 12) without padding, in two forms: inside each paragraph, or against the batch."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ and takes its back-pointers before the emission; the image direction of `split` 
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -64,7 +65,7 @@ def _labels(samples: Tensor, similarities: Tensor, labels: Literal["sort", "vite
 def _block_mean(rows: Tensor, groups: int) -> Tensor:
     """Average (N, n) rows in `groups` runs of nearly equal length."""
     borders = [round(group * len(rows) / groups) for group in range(groups + 1)]
-    return torch.stack([rows[start:end].mean(dim=0) for start, end in zip(borders, borders[1:], strict=False)])
+    return torch.stack([rows[start:end].mean(dim=0) for start, end in itertools.pairwise(borders)])
 
 
 def _split_loss(similarities: Tensor, num_steps: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def test_viterbi_equals_enumeration_or_the_even_split():
         similarities = torch.randn(5, 3, generator=generator) * 2
         scores = torch.log_softmax(similarities, dim=1)
         paths = itertools.combinations_with_replacement(range(3), 5)
-        best = max(paths, key=lambda path: float(sum(scores[t, k] for t, k in enumerate(path))))  # noqa: B023
+        best = max(paths, key=lambda path: float(sum(scores[t, k] for t, k in enumerate(path))))
         labels = viterbi_labels(similarities).tolist()
         if set(best) == {0, 1, 2}:
             assert labels == list(best)

@@ -9,7 +9,20 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Color", "Drawing", "Shape", "Sprite", "blit", "box", "capsule", "disc", "polygon", "rasterise", "ring"]
+__all__ = [
+    "Color",
+    "Drawing",
+    "Shape",
+    "Sprite",
+    "blit",
+    "bounds_of",
+    "box",
+    "capsule",
+    "disc",
+    "polygon",
+    "rasterise",
+    "ring",
+]
 
 Color = tuple[float, float, float]
 Plane = NDArray[np.float32]
