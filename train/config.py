@@ -280,10 +280,10 @@ PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
                 center=True,
             ),
             data=DataConfig(num_frames=16, policy="three-view", size=64, resize="squash", batch_size=16),
-            augment=AugmentConfig(color=0.25, shift=0.05, zoom=0.08, rotate=4.0, noise=0.03),
-            loss=LossConfig(fine="viterbi", form="batch"),
+            augment=AugmentConfig(color=0.35, shift=0.08, zoom=0.12, rotate=6.0, noise=0.03, flip=0.5, erase=0.2),
+            loss=LossConfig(fine="viterbi", form="batch", coarse_weight=0.5, script_negatives=3),
             optim=OptimConfig(
-                epochs=60,
+                epochs=75,
                 lr=7e-4,
                 backbone_lr=7e-4,
                 final_backbone_lr=0.01,

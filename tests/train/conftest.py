@@ -106,7 +106,7 @@ class Process:
     def kill(self) -> None:
         os.kill(self.number, signal.SIGKILL)
 
-    def wait_until(self, condition: Callable[[], object], *, seconds: float = 60) -> bool:
+    def wait_until(self, condition: Callable[[], object], *, seconds: float = 300) -> bool:
         """Whether `condition` came true before the process ended."""
         deadline = time.monotonic() + seconds
         while self._runs():
