@@ -24,7 +24,7 @@ METHODS = ("vector", "alignment")
 def call(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a console script."""
     script = Path(sysconfig.get_path("scripts")) / name
-    return subprocess.run([script, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run([script, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=900)
 
 
 def document(name: str, *arguments: object, code: int = 0) -> dict[str, Any]:

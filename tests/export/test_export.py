@@ -252,12 +252,12 @@ def test_paths_of_the_training_machine_stay_there(run):
     trained = load_checkpoint(run)
     config = dataclasses.replace(
         trained.config,
-        model=dataclasses.replace(trained.config.model, pretrained="/home/me/weights.pt"),
-        data=dataclasses.replace(trained.config.data, cache="/home/me/cache"),
+        model=dataclasses.replace(trained.config.model, pretrained="/somewhere/weights.pt"),
+        data=dataclasses.replace(trained.config.data, cache="/somewhere/cache"),
     )
     manifest = subject._manifest(dataclasses.replace(trained, config=config), name=None, description=None)
     text = json.dumps(manifest.to_json())
-    assert "/home" not in text
+    assert "/elsewhere" not in text
     assert trained.record["data"]["folder"] not in text
     assert manifest.training["config"]["model"]["pretrained"] == "weights.pt"
     assert manifest.training["data"]["folder"] == "workbench"

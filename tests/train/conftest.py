@@ -172,6 +172,6 @@ def commands(tmp_path_factory) -> Iterator[Commands]:
     yield Commands(server, tmp_path_factory.mktemp("printed"))
     assert server.stdin
     server.stdin.close()
-    server.wait(timeout=30)
+    server.wait(timeout=300)
     assert server.stdout
     server.stdout.close()

@@ -14,7 +14,6 @@ from weaksvr.train import checkpoint, engine, evaluate, progress  # noqa: F401 -
 from weaksvr.train.commands import evaluate as evaluate_command
 from weaksvr.train.commands import train as train_command
 
-engine.restore_optimizer = lambda *a: None
 COMMANDS = {"weaksvr-train": train_command.main, "weaksvr-evaluate": evaluate_command.main}
 
 
