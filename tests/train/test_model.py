@@ -66,8 +66,8 @@ def test_published_network_gives_vectors_of_clip(published):
     assert published.context_length == 77
 
 
-def naive_encoder(encoder, features, *, heads, head_dim, scale, flatten):
-    """Section 3 of the paper as published, one video (T, F), in float64 loops."""
+def naive_encoder(encoder, features, *, heads, head_dim, scale, flatten, center):
+    """One video (T, F) in float64 loops: as published if `flatten` and not `center`, else the variant of our own."""
     weights = {name: tensor.double().numpy() for name, tensor in encoder.state_dict().items()}
 
     def linear(x, name):
@@ -94,21 +94,27 @@ def naive_encoder(encoder, features, *, heads, head_dim, scale, flatten):
                 mixed[row, part] = shares / shares.sum() @ value
         return linear(mixed, f"{name}.out")
 
-    x = np.maximum(linear(linear(features, "project_in"), "project"), 0)
+    if center:
+        features = features - np.mean(features, axis=0)
+        features = features / math.sqrt(np.mean(features**2) + 1e-6)
+    x = linear(features, "project_in")
+    if flatten:
+        x = np.maximum(linear(x, "project"), 0)
     x = np.concatenate([weights["class_token"][0], x]) + weights["positions"][0]
     for index in range(len(encoder.blocks)):
         name = f"blocks.{index}"
         x = x + attention(norm(x, f"{name}.norm1"), f"{name}.attention")
         x = x + linear(gelu(linear(norm(x, f"{name}.norm2"), f"{name}.mlp.0")), f"{name}.mlp.2")
-    frame_features = linear(x[1:], "frame_head")
+    frame_features = linear(x[1:] - center * np.mean(x[1:], axis=0), "frame_head")
     read = frame_features.reshape(1, -1) if flatten else x[:1]
     return frame_features, linear(read, "video_head")[0]
 
 
 @pytest.mark.parametrize("attention_scale", ["model", "head"])
 @pytest.mark.parametrize("video_vector", ["flatten", "class-token"])
+@pytest.mark.parametrize("center", [False, True])
 @torch.no_grad()
-def test_temporal_encoder_equals_the_loops(attention_scale, video_vector):
+def test_temporal_encoder_equals_the_loops(attention_scale, video_vector, center):
     torch.manual_seed(1)
     encoder = TemporalEncoder(
         5,
@@ -122,6 +128,7 @@ def test_temporal_encoder_equals_the_loops(attention_scale, video_vector):
         attention_scale=attention_scale,
         position_std=1.0,
         video_vector=video_vector,
+        center=center,
     )
     for parameter in encoder.parameters():
         parameter.normal_()
@@ -136,6 +143,7 @@ def test_temporal_encoder_equals_the_loops(attention_scale, video_vector):
             head_dim=2,
             scale=scale,
             flatten=video_vector == "flatten",
+            center=center,
         )
         np.testing.assert_allclose(frame_features[video].numpy(), expected[0], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(vectors[video].numpy(), expected[1], rtol=1e-4, atol=1e-4)
