@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,7 @@ def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> T
                 force_image_size=size or None,
                 require_pretrained=bool(pretrained),
             )
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise OptionError(

@@ -46,7 +46,8 @@ def test_batch_equals_the_loops(labels):
     loss = batch_fine_loss(frames, distinct, steps, scale=10.0, labels=labels)
     total, count = 0.0, 0
     for video, rows in zip(frames, steps, strict=True):
-        similarity = torch.tensor([[10.0 * float(unit(h) @ unit(s)) for s in distinct] for h in video])
+        centred = [s - sum(distinct) / len(distinct) for s in distinct]
+        similarity = torch.tensor([[10.0 * float(unit(h) @ unit(s)) for s in centred] for h in video])
         target = rows[frame_labels(similarity[:, rows], labels)]
         for row, label in zip(similarity.tolist(), target.tolist(), strict=True):
             total += -row[label] + math.log(sum(math.exp(x) for x in row))

@@ -65,10 +65,10 @@ def test_split_carries_no_image_gradient_and_finite_text_gradient():
     ).mean(dim=1)
     text = 0.0
     for k in range(4):
-        row = [float(similarity[g, k]) for g in range(4)] + [0.0, 0.0]
+        row = [similarity[g, k].item() for g in range(4)] + [0.0, 0.0]
         text += (-row[k] + math.log(sum(math.exp(x) for x in row))) / 6
     assert max(labels) == 4  # the published rounding reaches a padding column
-    assert float(loss) == pytest.approx(image + text, rel=1e-5)
+    assert loss.item() == pytest.approx(image + text, rel=1e-5)
 
 
 def test_split_with_as_many_steps_as_columns_does_not_stop():

@@ -17,7 +17,7 @@ __all__ = ["WORLD", "Camera", "Disturbance", "Light", "Placement", "Scene", "dra
 WORLD = 160.0
 """Side of the bench in world units; with zoom 1 and 160-pixel frames one unit is one pixel."""
 
-_MIN_PRESENT, _MAX_PRESENT = 7, 7
+_NUM_PRESENT = 7  # step types whose things are on the bench, used or not
 _TOOL_BAND, _PIECE_BAND = 42.0, 38.0
 Surface = Literal["wood", "metal", "cloth", "mat"]
 DisturbanceKind = Literal["shadow", "ball", "lamp", "block"]
@@ -236,7 +236,7 @@ def draw_scene(used: tuple[str, ...], *, seconds: float, size: int, rng: np.rand
         rng: source of randomness.
     """
     others = [name for name in STEP_NAMES if name not in used]
-    extra = int(rng.integers(_MIN_PRESENT, _MAX_PRESENT + 1)) - len(used)
+    extra = _NUM_PRESENT - len(used)
     present = [*used, *(str(name) for name in rng.permutation(others)[: max(extra, 0)])]
     tools, pieces = _draw_layout(present, rng)
     surface: Surface = rng.choice(["wood", "metal", "cloth", "mat"])
