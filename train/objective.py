@@ -75,7 +75,7 @@ class Objective:
         """Loss of one batch.
 
         Args:
-            network: the model, or its DistributedDataParallel wrapper.
+            network: what is called for the features; shares its weights with the model.
             frames: (B, T, 3, S, S), normalised.
             indices: the clips, B numbers.
             epoch, batch: place in the run, which seeds what is random in the losses.
@@ -119,8 +119,6 @@ class Objective:
     ) -> Tensor:
         """The fine loss; `rows` names each video's steps among the distinct sentences."""
         config = self.config
-        if config.fine == "none":
-            raise ValueError("there is no fine loss to compute")
         sentences = features["sentences"]
         if config.form == "batch":
             return batch_fine_loss(

@@ -118,8 +118,8 @@ class TemporalEncoder(nn.Module):
         self._initialise(position_std)
 
     def _initialise(self, position_std: float) -> None:
+        own_start = (self.video_head, getattr(self.map_stage, "head", None))  # left at PyTorch's own
         for module in self.modules():
-            own_start = (self.video_head, getattr(self.map_stage, "head", None))
             if isinstance(module, nn.Linear) and module not in own_start:
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
