@@ -2,17 +2,21 @@
 
 Every run has the same data, steps and settings but for the loss. Finished runs are kept in the results file and are
 not repeated, so an interrupted benchmark goes on where it stopped. The AUC is of the weights that validation chose,
-on the test pairs, whose tasks no training video shows. The last line of stdout is the results file's JSON document.
+on the validation pairs (by which the preset's default is chosen) and on the test pairs; no training video shows their
+tasks. The last line of stdout is the results file's JSON document.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import platform
 import shutil
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +30,27 @@ from weaksvr.train.config import TrainConfig, override, preset
 from weaksvr.train.engine import train
 from weaksvr.train.evaluate import checkpoint_embedder
 
-LOSSES = {
-    "no fine loss": ("none", "batch"),
-    "official, sort": ("sort", "official"),
-    "masked, viterbi": ("viterbi", "masked"),
-    "batch, sort": ("sort", "batch"),
-    "batch, viterbi": ("viterbi", "batch"),
-    "batch, split": ("split", "batch"),
+RUNS = {
+    "no fine loss": ["loss.fine=none"],
+    "official, sort": ["loss.fine=sort", "loss.form=official"],
+    "masked, viterbi": ["loss.fine=viterbi", "loss.form=masked"],
+    "batch, sort": ["loss.fine=sort", "loss.form=batch"],
+    "batch, viterbi": ["loss.fine=viterbi", "loss.form=batch"],
+    "batch, split": ["loss.fine=split", "loss.form=batch"],
+    "batch, split, frozen text": ["loss.fine=split", "loss.form=batch", "model.train_text=false"],
 }
 
 
 def _settings(name: str, seed: int, arguments: argparse.Namespace) -> TrainConfig:
-    fine, form = LOSSES[name]
-    changes = [f"loss.fine={fine}", f"loss.form={form}", f"optim.seed={seed}", f"optim.epochs={arguments.epochs}"]
+    changes = [*RUNS[name], f"optim.seed={seed}", f"optim.epochs={arguments.epochs}", "data.workers=1"]
     changes += [f"data.cache={arguments.cache}", f"data.samples_per_epoch={arguments.samples}"]
-    changes += [f"optim.eval_every={max(1, arguments.epochs // 5)}"]
+    changes += [f"optim.eval_every={max(1, arguments.epochs // 3)}"]
     return override(preset("workbench"), changes)
 
 
 def _run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate once."""
+    torch.set_num_threads(arguments.threads)
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="weaksvr-bench-"))
     try:
@@ -55,7 +60,7 @@ def _run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
         return {
             "loss": name,
             "seed": seed,
-            "val": dict(summary.best["val"]),
+            "val": {name.removeprefix("auc_"): value for name, value in summary.best["val"].items()},
             "test": {method: value.auc for method, value in result.methods.items()},
             "train_seconds": round(summary.seconds, 1),
             "seconds": round(time.monotonic() - began, 1),
@@ -65,30 +70,28 @@ def _run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print_table(runs: list[dict[str, Any]]) -> None:
-    print(f"{'test AUC, mean +- standard deviation':<38}{'vector':>18}{'alignment':>18}{'seeds':>7}{'s a run':>9}")
-    for name in LOSSES:
+    columns = [(split, method) for split in ("val", "test") for method in ("vector", "alignment")]
+    heads = "".join(f"{f'{split} {method}':>18}" for split, method in columns)
+    print(f"{'AUC, mean +- standard deviation':<32}{heads}{'seeds':>7}{'s a run':>9}")
+    for name in RUNS:
         rows = [run for run in runs if run["loss"] == name]
         if not rows:
             continue
         cells = []
-        for method in ("vector", "alignment"):
-            values = np.array([run["test"][method] for run in rows])
-            cells.append(f"{values.mean():.4f} +- {values.std():.4f}")
+        for split, method in columns:
+            values = np.array([run[split][method] for run in rows])
+            cells.append(f"{values.mean():.3f} +- {values.std():.3f}")
         seconds = np.mean([run["seconds"] for run in rows])
-        print(f"{name:<38}{cells[0]:>18}{cells[1]:>18}{len(rows):>7}{seconds:>9.0f}")
+        print(f"{name:<32}{''.join(f'{cell:>18}' for cell in cells)}{len(rows):>7}{seconds:>9.0f}")
 
 
-def main() -> None:
-    """Run what is missing, print the table, print the document."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="results file, also what is resumed from")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--samples", type=int, default=640, help="training videos an epoch")
-    parser.add_argument("--cache", default="runs/cache", help="folder of decoded frames")
-    parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
+def _missing(document: dict[str, Any], seeds: int) -> list[tuple[str, int]]:
+    done = {(run["loss"], run["seed"]) for run in document["runs"]}
+    return [(name, seed) for seed in range(seeds) for name in RUNS if (name, seed) not in done]
+
+
+def _open(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The results so far, of the same data and settings."""
     setting = {
         "data": sha256_of(arguments.data / "train.jsonl"),
         "epochs": arguments.epochs,
@@ -100,16 +103,34 @@ def main() -> None:
         document = json.loads(arguments.out.read_text())
         if document["setting"] != setting:
             raise SystemExit(f"{arguments.out}: holds results of other settings or data; give another --out")
-    done = {(run["loss"], run["seed"]) for run in document["runs"]}
     document["versions"] = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
-    document["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    document["machine"] = f"{platform.machine()}, {os.cpu_count()} CPUs, {arguments.jobs} runs at a time"
+    return document
+
+
+def main() -> None:
+    """Run what is missing, print the table, print the document."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="results file, also what is resumed from")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--samples", type=int, default=800, help="training videos an epoch")
+    parser.add_argument("--cache", default="runs/cache", help="folder of decoded frames")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each run")
+    arguments = parser.parse_args()
+    document = _open(arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    for seed in range(arguments.seeds):
-        for name in LOSSES:
-            if (name, seed) not in done:
-                document["runs"].append(_run(name, seed, arguments))
-                write_text(arguments.out, json.dumps(document, indent=1) + "\n")
-                print(f"{name}, seed {seed}: {document['runs'][-1]['test']}", flush=True)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.jobs, mp_context=spawn) as pool:
+        started = [pool.submit(_run, *run, arguments) for run in _missing(document, arguments.seeds)]
+        for future in as_completed(started):
+            run = future.result()
+            document["runs"].append(run)
+            write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+            print(f"{run['loss']}, seed {run['seed']}: {run['val']} {run['seconds']} s", flush=True)
     _print_table(document["runs"])
     print(json.dumps(document))
 

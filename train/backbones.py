@@ -21,6 +21,8 @@ from ..runtime.spec import PreprocessSpec, Resize
 
 __all__ = ["PatchConvNet", "TextTower", "Towers", "create_towers", "weaksvr_patchconv"]
 
+_ENCODED_AT_ONCE = 256  # texts
+
 open_clip.add_model_config(Path(__file__).parent / "open_clip_configs")
 
 
@@ -78,6 +80,12 @@ class TextTower(nn.Module):
         x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:length, :length]))
         pooled = x[torch.arange(x.shape[0], device=x.device), tokens.argmax(dim=-1)]  # the end token has the largest id
         return pooled @ clip.text_projection
+
+    @torch.no_grad()
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Features float32 (N, D) of any number of texts, a part at a time and without gradient."""
+        device = next(self.parameters()).device
+        return torch.cat([self(self.trim(part).to(device)).float() for part in tokens.split(_ENCODED_AT_ONCE)])
 
     @property
     def causal(self) -> bool:
@@ -169,12 +177,11 @@ def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> T
     spec = PreprocessSpec(
         height=height, width=width, resize=resize, mean=tuple(config["mean"]), std=tuple(config["std"])
     )
-    text = TextTower(clip)
     context_length = int(getattr(clip, "context_length", 77))
-    vision_dim, text_dim = _output_dims(vision, text, height=height, width=width, context_length=context_length)
+    vision_dim, text_dim = _output_dims(clip, height=height, width=width, context_length=context_length)
     return Towers(
         vision=vision,
-        text=text,
+        text=TextTower(clip),
         vision_dim=vision_dim,
         map_channels=getattr(getattr(vision, "trunk", None), "map_channels", 0),
         text_dim=text_dim,
@@ -184,15 +191,11 @@ def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> T
 
 
 @torch.no_grad()
-def _output_dims(
-    vision: nn.Module, text: nn.Module, *, height: int, width: int, context_length: int
-) -> tuple[int, int]:
+def _output_dims(clip: nn.Module, *, height: int, width: int, context_length: int) -> tuple[int, int]:
     """Sizes of the towers' outputs, asked of the towers themselves."""
-    vision_training, text_training = vision.training, text.training
-    vision.eval()
-    text.eval()
-    vision_dim = vision(torch.zeros(1, 3, height, width)).shape[-1]
-    text_dim = text(torch.zeros(1, context_length, dtype=torch.int64)).shape[-1]
-    vision.train(vision_training)
-    text.train(text_training)
+    training = clip.training
+    clip.eval()
+    vision_dim = clip.visual(torch.zeros(1, 3, height, width)).shape[-1]
+    text_dim = clip.encode_text(torch.zeros(1, context_length, dtype=torch.int64)).shape[-1]
+    clip.train(training)
     return vision_dim, text_dim

@@ -62,8 +62,9 @@ class ModelConfig:
         mlp_width: hidden size of the blocks' MLP.
         attention_scale: `model` divides by sqrt(W) as published, `head` by sqrt(head_dim) as usual.
         position_std: standard deviation of the initial position embedding (published: 1).
-        video_vector: `flatten` maps the T frame features to v by one linear layer as published; `class-token` reads
-            v from the encoder's class token, and leaves out the layer before the encoder.
+        hidden_layer: a linear layer and ReLU before the temporal encoder, as published.
+        video_vector: what one linear layer maps to v: `flatten` the T frame features, as published; `tokens` the
+            encoder's T outputs, so that the two losses share the encoder but not the layer that makes H.
         center: subtract the clip's mean from the image features (then divide by their deviation) and again before H,
             so that what a fixed camera sees all the time does not count.
     """
@@ -79,7 +80,8 @@ class ModelConfig:
     mlp_width: int = 2048
     attention_scale: Literal["model", "head"] = "model"
     position_std: float = 1.0
-    video_vector: Literal["flatten", "class-token"] = "flatten"
+    hidden_layer: bool = True
+    video_vector: Literal["flatten", "tokens"] = "flatten"
     center: bool = False
 
     def __post_init__(self) -> None:
@@ -276,16 +278,17 @@ PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
                 mlp_width=256,
                 attention_scale="head",
                 position_std=0.02,
-                video_vector="class-token",
+                hidden_layer=False,
+                video_vector="tokens",
                 center=True,
             ),
             data=DataConfig(num_frames=16, policy="three-view", size=64, resize="squash", batch_size=16),
             augment=AugmentConfig(color=0.35, shift=0.08, zoom=0.12, rotate=6.0, noise=0.03, flip=0.5, erase=0.2),
-            loss=LossConfig(fine="viterbi", form="batch", coarse_weight=0.5, script_negatives=3),
+            loss=LossConfig(fine="viterbi", form="batch", coarse_weight=0.1, script_negatives=3),
             optim=OptimConfig(
-                epochs=75,
-                lr=7e-4,
-                backbone_lr=7e-4,
+                epochs=60,
+                lr=1e-3,
+                backbone_lr=1e-3,
                 final_backbone_lr=0.01,
                 weight_decay=0.05,
                 warmup_epochs=2.0,

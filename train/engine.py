@@ -219,7 +219,7 @@ class Trainer:
         pixels = self._to_input(frames, parameters)
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         with torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32"):
-            loss, parts = self.objective(self.model, pixels, indices, epoch=self.epoch, batch=batch)
+            loss, parts = self.objective(pixels, indices, epoch=self.epoch, batch=batch)
         size = min(optim.accumulate, len(self.sampler) - batch // optim.accumulate * optim.accumulate)
         self.scaler.scale(loss / size).backward()
         if last:

@@ -52,6 +52,7 @@ class WeakSVR(nn.Module):
             mlp_width=model.mlp_width,
             attention_scale=model.attention_scale,
             position_std=model.position_std,
+            hidden_layer=model.hidden_layer,
             video_vector=model.video_vector,
             center=model.center,
         )

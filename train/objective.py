@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .config import LossConfig
 from .distributed import gather_indices, gather_with_gradient, rank
@@ -16,14 +16,12 @@ from .texts import TextTable
 
 __all__ = ["Objective"]
 
-_ENCODE_CHUNK = 256  # texts encoded at a time when a frozen tower's features are made
-
 
 class Objective:
     """The weak setting's loss, L = w1 L_coarse + w2 L_fine (paper, Eq. 13).
 
     A frozen text tower encodes every distinct text of the training set once, at construction. A trained one encodes
-    the distinct texts of each joint batch together with the frames, in one forward pass.
+    the distinct texts of each joint batch together with the frames.
 
     Args:
         model: the network; its text tower is on `device`.
@@ -44,38 +42,30 @@ class Objective:
         self.max_steps = max(len(ids) for ids in table.sentence_ids)
         self.train_text = train_text
         if not train_text:
-            self.sentence_features = self._encode(table.sentence_tokens)
-            self.paragraph_features = self._encode(table.paragraph_tokens)
-
-    @torch.no_grad()
-    def _encode(self, tokens: Tensor) -> Tensor:
-        chunks = [chunk.to(self.device) for chunk in tokens.split(_ENCODE_CHUNK)]
-        return torch.cat([self.model.text(self.model.text.trim(chunk)).float() for chunk in chunks])
+            self.sentence_features = model.text.encode(table.sentence_tokens)
+            self.paragraph_features = model.text.encode(table.paragraph_tokens)
 
     def _generator(self, epoch: int, batch: int) -> torch.Generator:
         state = np.random.SeedSequence([self.seed, epoch, batch, rank()]).generate_state(1)
         return torch.Generator().manual_seed(int(state[0]))
 
-    def _forward(
-        self, network: nn.Module, frames: Tensor, texts: Sequence[tuple[str, Tensor]]
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _forward(self, frames: Tensor, texts: Sequence[tuple[str, Tensor]]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """H, v, and the features of the named token batches."""
         named = [(name, tokens.to(self.device)) for name, tokens in texts]
         if self.train_text:
-            frame_features, video_vectors, features = network(frames, *(tokens for _, tokens in named))
+            frame_features, video_vectors, features = self.model(frames, *(tokens for _, tokens in named))
         else:
-            frame_features, video_vectors, _ = network(frames)
-            features = [self._encode(tokens) for _, tokens in named]
+            frame_features, video_vectors = self.model.encode_video(frames)
+            features = [self.model.text.encode(tokens) for _, tokens in named]
         encoded = {name: value.float() for (name, _), value in zip(named, features, strict=True)}
         return frame_features.float(), video_vectors.float(), encoded
 
     def __call__(
-        self, network: nn.Module, frames: Tensor, indices: Sequence[int], *, epoch: int, batch: int
+        self, frames: Tensor, indices: Sequence[int], *, epoch: int, batch: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of one batch.
 
         Args:
-            network: what is called for the features; shares its weights with the model.
             frames: (B, T, 3, S, S), normalised.
             indices: the clips, B numbers.
             epoch, batch: place in the run, which seeds what is random in the losses.
@@ -95,7 +85,7 @@ class Objective:
             texts += [("altered", table.altered_tokens(epoch, joint, config.script_negatives))]
         if self.train_text and config.form == "official" and config.fine not in {"none", "split"}:
             texts += [("padding", torch.zeros_like(table.sentence_tokens[:1]))]
-        frame_features, video_vectors, features = self._forward(network, frames, texts)
+        frame_features, video_vectors, features = self._forward(frames, texts)
         if not self.train_text:
             features["paragraphs"] = self.paragraph_features[paragraph_rows.to(self.device)]
             features["sentences"] = self.sentence_features[distinct.to(self.device)]
@@ -131,7 +121,7 @@ class Objective:
             )
         padding = features.get("padding")
         if padding is None:
-            padding = self._encode(torch.zeros_like(self.table.sentence_tokens[:1]))
+            padding = self.model.text.encode(torch.zeros_like(self.table.sentence_tokens[:1]))
         padded = [torch.cat([steps, padding.expand(self.max_steps - len(steps), -1)]) for steps in own]
         return official_fine_loss(
             frame_features,

@@ -12,6 +12,10 @@ from torch.nn import functional as F
 __all__ = ["Attention", "Block", "MapStage", "TemporalEncoder"]
 
 
+_STILL = 1e-4
+"""Added to the variance of a clip's features, so that the rounding of a still video is not blown up to its size."""
+
+
 class Attention(nn.Module):
     """Multi-head self-attention whose heads need not fill the model width."""
 
@@ -78,7 +82,8 @@ class TemporalEncoder(nn.Module):
         map_channels: C where the features are a flat square map (C, h, h); 0 where they are a vector.
         dim: D, size of H and v.
         num_frames: T; the learned positions fix it.
-        width, depth, heads, head_dim, mlp_width, attention_scale, position_std, video_vector: see `ModelConfig`.
+        width, depth, heads, head_dim, mlp_width, attention_scale, position_std, hidden_layer, video_vector, center: see
+            `ModelConfig`.
     """
 
     def __init__(  # noqa: PLR0913 - one argument for each published or changed property
@@ -95,7 +100,8 @@ class TemporalEncoder(nn.Module):
         mlp_width: int,
         attention_scale: Literal["model", "head"],
         position_std: float,
-        video_vector: Literal["flatten", "class-token"],
+        hidden_layer: bool,
+        video_vector: Literal["flatten", "tokens"],
         center: bool = False,
     ) -> None:
         super().__init__()
@@ -107,14 +113,14 @@ class TemporalEncoder(nn.Module):
         self.map_side = math.isqrt(feature_dim // map_channels) if map_channels else 0
         self.map_stage = MapStage(map_channels) if map_channels else None
         self.project_in = nn.Linear(2 * map_channels or feature_dim, width)
-        self.project = nn.Linear(width, width) if video_vector == "flatten" else None
+        self.project = nn.Linear(width, width) if hidden_layer else None
         self.class_token = nn.Parameter(torch.empty(1, 1, width))
         self.positions = nn.Parameter(torch.empty(1, num_frames + 1, width))
         self.blocks = nn.ModuleList(
             Block(width, heads=heads, head_dim=head_dim, mlp_width=mlp_width, scale=scale) for _ in range(depth)
         )
         self.frame_head = nn.Linear(width, dim)
-        self.video_head = nn.Linear(num_frames * dim if video_vector == "flatten" else width, dim)
+        self.video_head = nn.Linear(num_frames * (dim if video_vector == "flatten" else width), dim)
         self._initialise(position_std)
 
     def _initialise(self, position_std: float) -> None:
@@ -138,7 +144,7 @@ class TemporalEncoder(nn.Module):
         """
         if self.center:
             features = features - features.mean(dim=1, keepdim=True)
-            features = features / (features.square().mean(dim=(1, 2), keepdim=True) + 1e-6).sqrt()
+            features = features / (features.square().mean(dim=(1, 2), keepdim=True) + _STILL).sqrt()
         if self.map_stage is not None:
             maps = features.reshape(-1, self.map_channels, self.map_side, self.map_side)  # (B * T, C, h, h)
             features = self.map_stage(maps).reshape(features.shape[0], self.num_frames, -1)
@@ -154,4 +160,4 @@ class TemporalEncoder(nn.Module):
         frame_features = self.frame_head(frames)  # (B, T, D)
         if self.video_vector == "flatten":
             return frame_features, self.video_head(frame_features.flatten(1))
-        return frame_features, self.video_head(x[:, 0])
+        return frame_features, self.video_head(x[:, 1:].flatten(1))

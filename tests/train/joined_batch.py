@@ -40,7 +40,7 @@ def main(data: str, settings: str, losses: str, out: str) -> None:
         model = WeakSVR(override(config, [f"model.train_text={train_text}"]))
         loss_config = LossConfig(**loss_settings)
         objective = Objective(model, table, loss_config, train_text=train_text, seed=0, device=torch.device("cpu"))
-        loss, parts = objective(model, frames[own], INDICES[own], epoch=1, batch=2)
+        loss, parts = objective(frames[own], INDICES[own], epoch=1, batch=2)
         loss.backward()
         average_gradients(model)
         results[f"{number}.coarse"] = parts["coarse"].numpy()

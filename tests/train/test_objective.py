@@ -81,7 +81,7 @@ def test_frozen_and_trained_texts_give_one_loss(model, table, frames, fine, form
             model, table, train_text=train_text, fine=fine, form=form, script_negatives=negatives, fine_weight=0.3
         )
         with torch.no_grad():
-            results.append(loss(model, frames, INDICES, epoch=1, batch=2))
+            results.append(loss(frames, INDICES, epoch=1, batch=2))
     (left, left_parts), (right, right_parts) = results
     torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
     assert set(left_parts) == set(right_parts) == ({"coarse"} if fine == "none" else {"coarse", "fine"})
@@ -93,7 +93,7 @@ def test_frozen_and_trained_texts_give_one_loss(model, table, frames, fine, form
 def test_what_is_trained_gets_a_gradient(config, table, frames, fine, form):
     torch.manual_seed(0)
     model = WeakSVR(dataclasses.replace(config, model=dataclasses.replace(config.model, train_text=True)))
-    loss, _ = objective(model, table, train_text=True, fine=fine, form=form)(model, frames, INDICES, epoch=0, batch=0)
+    loss, _ = objective(model, table, train_text=True, fine=fine, form=form)(frames, INDICES, epoch=0, batch=0)
     loss.backward()
     for part in (model.vision, model.text, model.temporal.video_head):
         gradients = [parameter.grad for parameter in part.parameters() if parameter.requires_grad]
@@ -113,18 +113,14 @@ def test_the_parts_are_the_losses_of_the_texts_of_the_batch(model, table, clips,
     names = [clips[index].procedure for index in INDICES]
     labels = torch.tensor([names.index(name) for name in names])
     coarse = coarse_loss(vectors, paragraphs, model.logit_scale.exp(), labels=labels)
-    _, parts = objective(model, table, fine="split", form="masked", fine_scale=6.0)(
-        model, frames, INDICES, epoch=0, batch=0
-    )
+    _, parts = objective(model, table, fine="split", form="masked", fine_scale=6.0)(frames, INDICES, epoch=0, batch=0)
     torch.testing.assert_close(parts["coarse"], coarse, rtol=1e-4, atol=1e-5)
     fine = masked_fine_loss(frame_features, sentences, scale=6.0, labels="split")
     torch.testing.assert_close(parts["fine"], fine, rtol=1e-4, atol=1e-5)
     distinct = list(dict.fromkeys(step for index in INDICES for step in clips[index].steps))
     rows = [torch.tensor([distinct.index(step) for step in clips[index].steps]) for index in INDICES]
     fine = batch_fine_loss(frame_features, model.text(tokenize(distinct)), rows, scale=6.0, labels="split")
-    _, parts = objective(model, table, fine="split", form="batch", fine_scale=6.0)(
-        model, frames, INDICES, epoch=0, batch=0
-    )
+    _, parts = objective(model, table, fine="split", form="batch", fine_scale=6.0)(frames, INDICES, epoch=0, batch=0)
     torch.testing.assert_close(parts["fine"], fine, rtol=1e-4, atol=1e-5)
 
 
@@ -132,7 +128,7 @@ def test_the_parts_are_the_losses_of_the_texts_of_the_batch(model, table, clips,
 def test_repeated_procedures_are_negatives_only_if_asked_for(model, table, frames):
     indices = [0, 0, 1, 2]
     masked, unmasked = (
-        objective(model, table, fine="none", mask_repeated=masked)(model, frames, indices, epoch=0, batch=0)[0]
+        objective(model, table, fine="none", mask_repeated=masked)(frames, indices, epoch=0, batch=0)[0]
         for masked in (True, False)
     )
     assert float(masked) < float(unmasked)
@@ -141,7 +137,7 @@ def test_repeated_procedures_are_negatives_only_if_asked_for(model, table, frame
 @torch.no_grad()
 def test_what_is_random_depends_on_the_place_in_the_run_alone(model, table, frames):
     sort = objective(model, table, fine="sort", form="masked", script_negatives=1)
-    first = sort(model, frames, INDICES, epoch=1, batch=2)[0]
-    others = [sort(model, frames, INDICES, epoch=epoch, batch=batch)[0] for epoch, batch in ((1, 3), (2, 2))]
-    assert torch.equal(first, sort(model, frames, INDICES, epoch=1, batch=2)[0])
+    first = sort(frames, INDICES, epoch=1, batch=2)[0]
+    others = [sort(frames, INDICES, epoch=epoch, batch=batch)[0] for epoch, batch in ((1, 3), (2, 2))]
+    assert torch.equal(first, sort(frames, INDICES, epoch=1, batch=2)[0])
     assert not any(torch.equal(first, other) for other in others)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from weaksvr.train.datasets.workbench.catalogue import STEP_NAMES, STEP_TYPES
+from weaksvr.train.datasets.workbench.catalogue import STEP_NAMES
 from weaksvr.train.datasets.workbench.motions import pose_of
 from weaksvr.train.datasets.workbench.render import render
 from weaksvr.train.datasets.workbench.scene import WORLD, draw_scene
@@ -23,7 +23,7 @@ def test_scene_holds_what_is_needed_inside_the_bench(seed):
     scene = scene_of(used, seed)
     assert set(used) <= set(scene.pieces)
     assert len(scene.pieces) == 7
-    assert set(scene.tools) == {step.name for step in STEP_TYPES if step.has_tool} & set(scene.pieces)
+    assert set(scene.tools) == set(scene.pieces)
     for at in [*scene.tools.values(), *scene.pieces.values()]:
         assert 0 < at.x < WORLD
         assert 0 < at.y < WORLD
@@ -78,7 +78,7 @@ def test_the_same_random_numbers_give_the_same_pixels():
 
 
 def test_a_repeated_step_continues_where_the_first_ended():
-    steps = (Segment(step="switch", start=3, end=18), Segment(step="switch", start=20, end=36))
-    scene = scene_of(("switch",), 9)
+    steps = (Segment(step="burner", start=3, end=18), Segment(step="burner", start=20, end=36))
+    scene = scene_of(("burner",), 9)
     frames = list(render(Schedule(num_frames=45, segments=steps), scene, rng=np.random.default_rng(0)))
     assert len(frames) == 45

@@ -21,13 +21,11 @@ class StepType:
         name: identifier, the same in drawings, motions and boundary files.
         train_wordings: sentences used in train (and now and then elsewhere).
         kept_wordings: sentences that only val and test use.
-        has_tool: whether the hand fetches something from its resting place first.
     """
 
     name: str
     train_wordings: tuple[str, str, str, str]
     kept_wordings: tuple[str, str]
-    has_tool: bool = True
 
 
 STEP_TYPES: tuple[StepType, ...] = (
@@ -67,10 +65,9 @@ STEP_TYPES: tuple[StepType, ...] = (
         kept_wordings=("use the stamp on the card", "stamp it"),
     ),
     StepType(
-        name="switch",
-        train_wordings=("press the switch", "turn on a lamp", "push a button", "switch the light on"),
-        kept_wordings=("press the button", "switch on the lamp"),
-        has_tool=False,
+        name="burner",
+        train_wordings=("light a candle", "use the burner", "light a wick", "burn the candle with the burner"),
+        kept_wordings=("light the candle", "set fire to a wick with the burner"),
     ),
     StepType(
         name="gear",
@@ -103,10 +100,9 @@ STEP_TYPES: tuple[StepType, ...] = (
         kept_wordings=("bore a hole", "drill the block"),
     ),
     StepType(
-        name="fold",
-        train_wordings=("fold the cloth", "fold the cloth over", "fold the towel", "lay the cloth double"),
-        kept_wordings=("fold the fabric", "fold up the towel"),
-        has_tool=False,
+        name="iron",
+        train_wordings=("iron the cloth", "press the cloth with the iron", "use the iron", "smooth the towel"),
+        kept_wordings=("iron the towel", "smooth the cloth with the iron"),
     ),
     StepType(
         name="magnifier",

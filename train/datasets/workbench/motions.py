@@ -77,8 +77,10 @@ def _stamp(u: float, seconds: float) -> Pose:
     return Pose(along=-7 * raised, lift=1.0 + 0.28 * raised, done=u)
 
 
-def _switch(u: float, seconds: float) -> Pose:
-    return Pose(along=-9 * (1 - _wave(seconds, 1.2)), done=u)
+def _burner(u: float, seconds: float) -> Pose:
+    return Pose(
+        along=-4 * (1 - u), swing=0.12 * math.sin(_cycle(seconds, 0.6)), phase=_cycle(seconds, 3.1) + 0.1, done=u
+    )
 
 
 def _gear(u: float, seconds: float) -> Pose:
@@ -112,9 +114,9 @@ def _drill(u: float, seconds: float) -> Pose:
     )
 
 
-def _fold(u: float, seconds: float) -> Pose:
-    del seconds
-    return Pose(along=0.0, lift=1.0 + 0.12 * math.sin(math.pi * u), done=u)
+def _iron(u: float, seconds: float) -> Pose:
+    stroke = _cycle(seconds, 0.8)
+    return Pose(y=9 * math.cos(stroke), phase=stroke + 0.1, done=u)
 
 
 def _magnifier(u: float, seconds: float) -> Pose:
@@ -139,14 +141,14 @@ _MOTIONS: dict[str, Callable[[float, float], Pose]] = {
     "ruler": _ruler,
     "bottle": _bottle,
     "stamp": _stamp,
-    "switch": _switch,
+    "burner": _burner,
     "gear": _gear,
     "brush": _brush,
     "tape": _tape,
     "wrench": _wrench,
     "saw": _saw,
     "drill": _drill,
-    "fold": _fold,
+    "iron": _iron,
     "magnifier": _magnifier,
     "roller": _roller,
     "spray": _spray,

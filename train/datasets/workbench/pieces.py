@@ -103,13 +103,13 @@ def _card(paint: Paint, colors: Palette, work: float) -> Drawing:
     return tuple(shapes)
 
 
-def _switch(paint: Paint, colors: Palette, work: float) -> Drawing:
+def _candles(paint: Paint, colors: Palette, work: float) -> Drawing:
     del colors
-    shapes: list[Shape] = [box(0, 0, 35, 25, shade(paint.piece, 0.45), rounding=4)]
+    shapes: list[Shape] = [box(0, 0, 36, 18, shade(paint.piece, 0.45), rounding=4)]
     for x, done in _parts(work):
-        lit = done > 0.4
-        shapes += [box(x, 6, 6.5, 6.5, paint.handle if not lit else shade(paint.handle, 0.6), rounding=2)]
-        shapes += [disc(x, -5, 5.0 if lit else 3.4, (255, 240, 120) if lit else (70, 70, 74))]
+        shapes.append(disc(x * 1.2, 0, 5.2, shade(paint.mark, 1.6)))
+        lit = (disc(x * 1.2, 0, 3.4, (255, 170, 60), edge=0), disc(x * 1.2, 0, 1.8, (255, 245, 170), edge=0))
+        shapes += lit if done > 0.4 else (disc(x * 1.2, 0, 1.0, _BLACK, edge=0),)
     return tuple(shapes)
 
 
@@ -182,36 +182,15 @@ def _billet(paint: Paint, colors: Palette, work: float) -> Drawing:
     return tuple(shapes)
 
 
-def _cloth_state(folds: int) -> tuple[float, float, float, float]:
-    """Centre x, y and half width, height of the cloth after a number of folds, each towards +x or +y in turn."""
-    x, y, width, height = 0.0, 0.0, 18.0, 14.0
-    for turn in range(folds):
-        if turn % 2 == 0:
-            width /= 2
-            x += width
-        else:
-            height /= 2
-            y += height
-    return x, y, width, height
-
-
 def _cloth(paint: Paint, colors: Palette, work: float) -> Drawing:
     del colors
-    color, under = shade(paint.mark, 1.1), shade(paint.handle, 1.5)
-    x, y, width, height = _cloth_state(int(work))
-    done = work - int(work)
-    if done == 0:
-        hems = (
-            box(x, y, 2 * width - 4, 2 * height - 4, under, edge=0),
-            box(x, y, 2 * width - 6, 2 * height - 6, color, edge=0),
-        )
-        return (box(x, y, 2 * width, 2 * height, color), *hems)
-    lift = -math.cos(done * math.pi)
-    if int(work) % 2 == 0:
-        flap = box(x + lift * width / 2, y, max(2.0, abs(lift) * width), 2 * height, under)
-        return (box(x + width / 2, y, width, 2 * height, color), flap)
-    flap = box(x, y + lift * height / 2, 2 * width, max(2.0, abs(lift) * height), under)
-    return (box(x, y + height / 2, 2 * width, height, color), flap)
+    color = shade(paint.mark, 1.3)
+    shapes: list[Shape] = [box(0, 0, 38, 28, color), box(0, 0, 34, 24, shade(color, 0.9), edge=0)]
+    for x, done in _parts(work):
+        wrinkles = ((-6, -9, 3, -5), (-4, 0, 4, -3), (-3, 4, 5, 9))
+        for x0, y0, x1, y1 in wrinkles if done < 0.6 else ():
+            shapes.append(capsule(x * 1.3 + x0 * 0.6, y0, x * 1.3 + x1 * 0.6, y1, 0.8, shade(color, 0.5), edge=0))
+    return tuple(shapes)
 
 
 def _coins(paint: Paint, colors: Palette, work: float) -> Drawing:
@@ -258,22 +237,21 @@ _DRAWERS: dict[str, Callable[[Paint, Palette, float], Drawing]] = {
     "ruler": _board,
     "bottle": _bowl,
     "stamp": _card,
-    "switch": _switch,
+    "burner": _candles,
     "gear": _tray,
     "brush": _canvas,
     "tape": _carton,
     "wrench": _flange,
     "saw": _plank,
     "drill": _billet,
-    "fold": _cloth,
+    "iron": _cloth,
     "magnifier": _coins,
     "roller": _dough,
     "spray": _plant,
 }
 
-_STRETCHED = {"gear": 1.2, "magnifier": 1.2, "wrench": 1.15}
+_STRETCHED = {"burner": 1.2, "gear": 1.2, "iron": 1.3, "magnifier": 1.2, "wrench": 1.15}
 _WHOLE = {"bottle", "roller", "spray"}
-_SLOT_Y = {"hammer": 0.0, "switch": 6.0}
 
 
 def draw_piece(name: str, colors: Palette, *, work: float) -> Drawing:
@@ -291,7 +269,4 @@ def target_of(name: str, slot: int) -> tuple[float, float]:
     """Where in the workpiece's coordinates slot number `slot` is worked on."""
     if name in _WHOLE:
         return 0.0, 0.0
-    if name == "fold":
-        x, y, width, height = _cloth_state(slot)
-        return (x - width + 2, y) if slot % 2 == 0 else (x, y - height + 2)
-    return _SLOT_X[slot] * _STRETCHED.get(name, 1.0), _SLOT_Y.get(name, 0.0)
+    return _SLOT_X[slot] * _STRETCHED.get(name, 1.0), 0.0

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import STEP_TYPES
 from .motions import Pose, pose_of
 from .pieces import target_of
 from .scene import WORLD, Light, Placement, Scene
@@ -21,7 +20,6 @@ __all__ = ["render"]
 _HELD_SCALE = 1.75
 _BENDS = (0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5)  # radians
 _INSIDE = 14.0  # world units from the border
-_HAS_TOOL = {step.name: step.has_tool for step in STEP_TYPES}
 Point = tuple[float, float]
 
 
@@ -133,7 +131,7 @@ class _Player:
         slot = int(self.work[name])
         self.bend = self._bend_for(name, slot)
         still = self.stage.still(self.work, without=name)
-        begin, end = (0.18, 0.92) if _HAS_TOOL[name] else (0.18, 0.94)
+        begin, end = 0.18, 0.92
         seconds = num_frames / FRAMES_PER_SECOND * self.scene.tempo
         start = self.hand
         for frame in range(num_frames):
@@ -141,15 +139,8 @@ class _Player:
             canvas = self._fresh(still)
             acting = min(1.0, max(0.0, (u - begin) / (end - begin)))
             pose = pose_of(name, acting, seconds=acting * (end - begin) * seconds)
-            if name == "fold" and acting > 0:
-                pose = _folding(pose, slot)
             self.stage.piece(canvas, name, slot + min(pose.done, 0.98) if u <= end else slot + 1)
-            if not _HAS_TOOL[name]:
-                grip: Grip = "point" if name == "switch" else "pinch"
-                hand, _ = self._place(name, slot, pose, 1.0)
-                yield self._show(canvas, _between(start, hand, _ease(u / begin)), grip)
-            else:
-                yield self._with_tool(canvas, name, slot, pose, (u, begin, end), start)
+            yield self._with_tool(canvas, name, slot, pose, (u, begin, end), start)
         self.work[name] = slot + 1.0
 
     def _with_tool(
@@ -175,13 +166,6 @@ class _Player:
             return self._show(canvas, hand, "open")
         phase = pose.phase if begin <= u <= end else 0.0
         return self._show(canvas, hand, "closed", tool=(name, angle, scale, phase))
-
-
-def _folding(pose: Pose, slot: int) -> Pose:
-    """Moves the hand along with the cloth's edge."""
-    half_sides = (14.0, 11.0, 6.0)
-    shift = (1 - math.cos(min(pose.done, 1.0) * math.pi)) * half_sides[slot]
-    return Pose(x=shift if slot % 2 == 0 else 0.0, y=0.0 if slot % 2 == 0 else shift, lift=pose.lift, done=pose.done)
 
 
 def _gain_map(light: Light, side: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import STEP_NAMES, STEP_TYPES
+from .catalogue import STEP_NAMES
 from .palette import Palette, draw_palette
 
 __all__ = ["WORLD", "Camera", "Disturbance", "Light", "Placement", "Scene", "draw_scene"]
@@ -161,8 +161,7 @@ def _turned(x: float, y: float, quarter: int) -> tuple[float, float]:
 def _draw_layout(present: list[str], rng: np.random.Generator) -> tuple[dict[str, Placement], dict[str, Placement]]:
     """Bands of tools and of workpieces in random order, along the rows or the columns of the frame."""
     quarter = int(rng.integers(4))
-    with_tool = [step.name for step in STEP_TYPES if step.has_tool and step.name in present]
-    tools, pieces = list(rng.permutation(with_tool)), list(rng.permutation(present))
+    tools, pieces = list(rng.permutation(present)), list(rng.permutation(present))
     tool_cells: list[tuple[float, float]] = []
     piece_cells: list[tuple[float, float]] = []
     top, half, row = 0.0, (len(tools) + 1) // 2, (len(pieces) + 1) // 2

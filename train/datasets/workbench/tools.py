@@ -15,7 +15,7 @@ from .sprites import Color, Drawing, Shape, box, capsule, disc, polygon, ring
 
 __all__ = ["TOOL_TIPS", "Grip", "draw_fingers", "draw_forearm", "draw_gear", "draw_resting_tool", "draw_tool"]
 
-Grip = Literal["open", "closed", "point", "pinch"]
+Grip = Literal["open", "closed"]
 
 TOOL_TIPS: dict[str, tuple[float, float]] = {
     "hammer": (27.0, 12.0),
@@ -25,19 +25,19 @@ TOOL_TIPS: dict[str, tuple[float, float]] = {
     "ruler": (27.0, 0.0),
     "bottle": (36.0, 0.0),
     "stamp": (20.0, 0.0),
-    "switch": (21.0, 0.0),
-    "gear": (13.0, 0.0),
+    "burner": (36.0, 0.0),
+    "gear": (16.0, 0.0),
     "brush": (31.0, 0.0),
     "tape": (17.0, 0.0),
     "wrench": (30.0, 0.0),
     "saw": (27.0, 5.0),
     "drill": (41.0, 0.0),
-    "fold": (18.0, 0.0),
+    "iron": (16.0, 0.0),
     "magnifier": (24.0, 0.0),
     "roller": (22.0, 0.0),
     "spray": (36.0, -6.0),
 }
-"""The point of the tool (of the hand, for steps without one) that meets the workpiece."""
+"""The point of the tool that meets the workpiece."""
 
 _BLACK: Color = (40.0, 40.0, 44.0)
 _WHITE: Color = (240.0, 240.0, 236.0)
@@ -51,8 +51,8 @@ def _hammer(paint: Paint, colors: Palette, phase: float) -> Drawing:
         capsule(-14, 0, 26, 0, 2.8, colors.wood),
         capsule(-14, 0, 0, 0, 3.4, paint.handle),
         polygon(claw, shade(colors.steel, 0.75)),
-        box(27, 2, 9, 18, shade(colors.steel, 0.75), rounding=2),
-        box(27, 10, 12, 5, shade(colors.steel, 0.95)),
+        box(27, 2, 11, 22, shade(colors.steel, 0.75), rounding=2),
+        box(27, 11, 15, 6, shade(colors.steel, 0.95)),
     )
 
 
@@ -71,7 +71,7 @@ def _screwdriver(paint: Paint, colors: Palette, phase: float) -> Drawing:
     return (
         capsule(8, 0, 34, 0, 1.8, colors.steel),
         box(35, 0, 5, 5 * abs(math.cos(phase)) + 1.5, shade(colors.steel, 0.8)),
-        box(-1, 0, 25, 12, paint.handle, rounding=4),
+        box(-1, 0, 27, 15, paint.handle, rounding=5),
         capsule(-10, roll, 8, roll, 1.3, _WHITE, edge=0),
         box(12, 0, 4, 7, _BLACK),
     )
@@ -137,7 +137,7 @@ def draw_gear(x: float, y: float, radius: float, color: Color) -> Drawing:
 
 def _gear(paint: Paint, colors: Palette, phase: float) -> Drawing:
     del phase, paint
-    return draw_gear(13, 0, 11, shade(colors.steel, 0.95))
+    return draw_gear(16, 0, 15, shade(colors.steel, 0.95))
 
 
 def _brush(paint: Paint, colors: Palette, phase: float) -> Drawing:
@@ -160,6 +160,36 @@ def _tape(paint: Paint, colors: Palette, phase: float) -> Drawing:
         ring(17, 0, 11, 8, shade(paint.mark, 1.5)),
         ring(17, 0, 6.5, 2, _WHITE, edge=0),
         disc(17 + 2.7 * spoke[0], 2.7 * spoke[1], 1.6, _BLACK, edge=0),
+    )
+
+
+def _burner(paint: Paint, colors: Palette, phase: float) -> Drawing:
+    flame: Drawing = ()
+    if phase:
+        reach = 46 + 3 * math.sin(phase)
+        flame = (
+            polygon([(30, -3), (37, -7), (reach, 0), (37, 7), (30, 3)], (255, 150, 40), alpha=0.9, edge=0),
+            polygon([(30, -1.5), (35, -3.5), (reach - 6, 0), (35, 3.5), (30, 1.5)], (255, 240, 150), edge=0),
+        )
+    return (
+        *flame,
+        capsule(14, 0, 28, 0, 2.4, colors.steel),
+        box(29, 0, 5, 8, _BLACK),
+        box(2, 0, 26, 17, paint.handle, rounding=7),
+        box(-3, 0, 5, 17, _WHITE, edge=0),
+        capsule(12, 0, 12, 13, 2.2, _BLACK),
+    )
+
+
+def _iron(paint: Paint, colors: Palette, phase: float) -> Drawing:
+    puff = 2.0 + 1.5 * math.sin(phase)
+    steam = tuple(disc(-18, y, puff, _WHITE, alpha=0.6, edge=0) for y in (-9, 0, 9)) if phase else ()
+    return (
+        *steam,
+        polygon([(-12, -15), (16, -15), (31, -7), (38, 0), (31, 7), (16, 15), (-12, 15)], colors.steel),
+        polygon([(-9, -11), (13, -11), (26, -4), (30, 0), (26, 4), (13, 11), (-9, 11)], paint.handle),
+        disc(20, 0, 2.6, _WHITE, edge=0),
+        capsule(-5, 0, 11, 0, 3.6, _BLACK),
     )
 
 
@@ -256,12 +286,14 @@ _DRAWERS: dict[str, Callable[[Paint, Palette, float], Drawing]] = {
     "ruler": _ruler,
     "bottle": _bottle,
     "stamp": _stamp,
+    "burner": _burner,
     "gear": _gear,
     "brush": _brush,
     "tape": _tape,
     "wrench": _wrench,
     "saw": _saw,
     "drill": _drill,
+    "iron": _iron,
     "magnifier": _magnifier,
     "roller": _roller,
     "spray": _spray,
@@ -291,13 +323,8 @@ def draw_resting_tool(name: str, colors: Palette) -> Drawing:
 def draw_forearm(colors: Palette, *, grip: Grip) -> Drawing:
     """Sleeve, palm and what of the fingers lies under a tool; the hand points towards x."""
     skin = colors.hand
-    reach: tuple[Shape, ...] = ()
-    if grip == "open":
-        reach = tuple(capsule(4, y, 14 - abs(y) * 0.25, y * 1.35, 2.5, skin) for y in (-6, -2, 2, 6))
-    elif grip == "point":
-        reach = (capsule(2, -2, 20, 0, 2.6, skin), *(capsule(4, y, 7, y, 2.6, skin) for y in (2, 6)))
-    elif grip == "pinch":
-        reach = (capsule(3, -5, 15, -4, 2.6, skin), capsule(4, 0, 18, -2, 2.6, skin), capsule(2, 6, 17, 1, 2.8, skin))
+    spread = (-6, -2, 2, 6) if grip == "open" else ()
+    reach = (capsule(4, y, 14 - abs(y) * 0.25, y * 1.35, 2.5, skin) for y in spread)
     sleeve = [(-17, -8), (-17, 8), (-190, 14), (-190, -14)]
     return (
         polygon(sleeve, colors.sleeve),
@@ -310,8 +337,6 @@ def draw_forearm(colors: Palette, *, grip: Grip) -> Drawing:
 
 def draw_fingers(colors: Palette, *, grip: Grip) -> Drawing:
     """Fingers and thumb that close over a tool; empty for a hand that holds none."""
-    if grip == "pinch":
-        return (capsule(13, -4, 15, -4, 1.2, shade(colors.hand, 1.2), edge=0),)
     if grip != "closed":
         return (capsule(-2, 8, 7, 10, 2.6, colors.hand),)
     skin = shade(colors.hand, 1.04)

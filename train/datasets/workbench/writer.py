@@ -30,7 +30,7 @@ from .tasks import SPLITS
 
 __all__ = ["GENERATOR_VERSION", "make_dataset", "write_video"]
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Grows when the same seed gives other pixels, tasks or texts."""
 
 _MIN_SIZE, _MAX_SIZE = 64, 1024
