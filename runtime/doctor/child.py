@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 __all__ = ["TIME_LIMIT_SECONDS", "Outcome", "Probe"]
 
-TIME_LIMIT_SECONDS: Final = 60.0
+TIME_LIMIT_SECONDS: Final = 120.0
 """For one probe. Large networks on slow disks take seconds; what takes longer than this is stuck."""
 
 
@@ -46,8 +46,9 @@ class Probe:
     def __init__(self, *arguments: str) -> None:
         program = f"{__package__}.probe"
         # -P: a file in the working directory must not stand in for a library.
-        command = [sys.executable, "-P", "-X", "faulthandler=0", "-m", program, *arguments]
+        command = [sys.executable, "-P", "-m", program, *arguments]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        environment.pop("PYTHONFAULTHANDLER", None)  # its pages of stacks would hide what a library said last
         self._process: subprocess.Popen[str] | None = None
         self._trouble = ""
         try:

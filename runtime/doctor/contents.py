@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..bundle import DEFAULT_BUNDLE, Bundle
 from ..errors import BundleError, BundleIntegrityError, BundleVersionError
-from .findings import Finding, problem
+from .findings import Finding, cause_of, problem
 
 __all__ = ["check_bundle", "remade"]
 
@@ -24,14 +24,14 @@ def check_bundle(given: str | os.PathLike[str]) -> tuple[Bundle | None, tuple[Fi
         bundle = Bundle.open(given, verify=False)
     except BundleError as error:
         remedy = "pip install --upgrade weaksvr" if isinstance(error, BundleVersionError) else remade(folder)
-        return None, (problem("bundle", "files", "the bundle cannot be used", why=str(error), remedy=remedy),)
+        return None, (problem("bundle", "files", "the bundle cannot be used", why=cause_of(str(error)), remedy=remedy),)
     entries = bundle.manifest.entries
     changed = []
     for entry in entries:
         try:
             bundle.read(entry)
         except BundleIntegrityError as error:
-            changed.append(str(error))
+            changed.append(cause_of(str(error)))
     if changed:
         what = f"{len(changed)} of {len(entries)} files cannot be used"
         return None, (problem("bundle", "files", what, why="; ".join(changed), remedy=remade(folder)),)

@@ -15,6 +15,7 @@ from .folders import check_bundle_folder, check_temporary, check_weights_cache
 from .gpu import Gpus, find_gpus
 from .judge import Wanted, judge_networks, judge_video
 from .packages import check_extra, check_onnxruntime, check_runtime, check_torchvision, is_installed
+from .probe import FOR_VIDEO
 
 __all__ = ["examine"]
 
@@ -89,6 +90,6 @@ def _try(wanted: Wanted) -> Outcome:
 
 
 def _judge(outcome: Outcome, wanted: Wanted, gpus: Gpus) -> tuple[tuple[Finding, ...], WouldRun | None]:
-    if outcome.library == "av":  # the video's probe stopped at it too
+    if outcome.library in FOR_VIDEO:  # the video's probe stopped there too
         return (), None
     return judge_networks(outcome, wanted, gpus=gpus, retry=_try)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from ..spec import Method
 
-__all__ = ["Comparison", "Finding", "Report", "State", "Topic", "WouldRun", "problem"]
+__all__ = ["Comparison", "Finding", "Report", "State", "Topic", "WouldRun", "cause_of", "problem"]
 
 SCHEMA: Final = "weaksvr.doctor/1"
 
@@ -43,6 +43,11 @@ class Finding:
 def problem(topic: Topic, name: str, what: str, *, why: str, remedy: str) -> Finding:
     """A finding in the state `problem`."""
     return Finding(topic=topic, name=name, state="problem", what=what, why=why, remedy=remedy)
+
+
+def cause_of(error: str) -> str:
+    """The text of one of our errors without its advice, which begins after a semicolon: the remedy stands elsewhere."""
+    return error.partition("; ")[0]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

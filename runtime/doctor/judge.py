@@ -7,15 +7,15 @@ import shlex
 from collections.abc import Callable
 from typing import Final
 
-from ..bundle import DEFAULT_BUNDLE, Bundle
+from ..bundle import DEFAULT_BUNDLE, Bundle, Manifest
 from ..errors import BundleError, DeviceError
-from ..spec import METHODS
+from ..spec import METHODS, Method
 from .child import Outcome
 from .contents import remade
-from .findings import Comparison, Finding, WouldRun, problem
+from .findings import Comparison, Finding, State, WouldRun, cause_of, problem
 from .gpu import Gpus
-from .packages import GPU_WHEEL, ONNXRUNTIMES, installed, reinstall, requirements
-from .probe import CODECS
+from .packages import GPU_WHEEL, ONNXRUNTIMES, OWN_NAME, installed, reinstall, requirements
+from .probe import CODECS, COMMONEST
 
 __all__ = ["Wanted", "judge_networks", "judge_video"]
 
@@ -39,16 +39,17 @@ class Wanted:
 
 def judge_video(outcome: Outcome) -> Finding:
     """Whether videos can be decoded."""
-    remedy = _reinstalled("av")
     if outcome.result is None:
+        remedy = _reinstalled(outcome.library)
         return problem("would run", "video", "no video can be decoded", why=outcome.reason, remedy=remedy)
     there = outcome.result["decoders"]
     missing = [name for name in CODECS if name not in there]
     what = f"decodes {', '.join(there)}"
-    if missing:
-        why = f"this build of av has no decoder for {', '.join(missing)}"
-        return Finding(topic="would run", name="video", state="warning", what=what, why=why, remedy=remedy)
-    return Finding(topic="would run", name="video", what=what)
+    if not missing:
+        return Finding(topic="would run", name="video", what=what)
+    why = f"this build of av has no decoder for {', '.join(missing)}"
+    state: State = "problem" if COMMONEST in missing else "warning"
+    return Finding(topic="would run", name="video", state=state, what=what, why=why, remedy=_reinstalled("av"))
 
 
 def judge_networks(
@@ -63,29 +64,30 @@ def judge_networks(
         retry: probes something else, to recommend nothing that was not tried.
     """
     if outcome.result is None:
-        what = f"the networks do not run ({wanted.device}, {wanted.precision})"
+        where = "" if wanted.device == "auto" else f" on {wanted.device}"
+        what = f"the networks do not run{where}" + ("" if wanted.precision == "auto" else f" in {wanted.precision}")
+        without = outcome.kind == DeviceError.__name__ and wanted.device == "cuda" and not gpus.listed
+        why = f"{outcome.reason}; no GPU was found: {gpus.why_none}" if without else outcome.reason
         remedy = _remedy(outcome, wanted, gpus=gpus, retry=retry)
-        return (problem("would run", "networks", what, why=outcome.reason, remedy=remedy),), None
+        return (problem("would run", "networks", what, why=why, remedy=remedy),), None
     manifest = wanted.bundle.manifest
     runs = WouldRun(
         **{**outcome.result, "notes": tuple(outcome.result["notes"])},
         sampling=manifest.sampling.key,
-        comparisons=tuple(
-            Comparison(
-                method=method,
-                threshold=entry.threshold if entry else None,
-                default=method == manifest.default_method,
-            )
-            for method in METHODS
-            for entry in [manifest.threshold(method, outcome.result["precision"], manifest.sampling.key)]
-        ),
+        comparisons=tuple(_comparison(manifest, method, outcome.result["precision"]) for method in METHODS),
     )
     return (_networks(runs, wanted, gpus), _verdicts(runs, wanted)), runs
 
 
+def _comparison(manifest: Manifest, method: Method, precision: str) -> Comparison:
+    entry = manifest.threshold(method, precision, manifest.sampling.key)
+    threshold = entry.threshold if entry else None
+    return Comparison(method=method, threshold=threshold, default=method == manifest.default_method)
+
+
 def _networks(runs: WouldRun, wanted: Wanted, gpus: Gpus) -> Finding:
     what = f"{runs.device} ({runs.provider}), {runs.precision}, {runs.threads} threads"
-    notes = "; ".join(runs.notes)
+    notes = "; ".join(map(cause_of, runs.notes))
     if wanted.device != "auto" or runs.device != "cpu" or not (gpus.listed or installed(GPU_WHEEL)):
         return Finding(topic="would run", name="networks", what=f"{what}; {notes}" if notes else what)
     why = notes or f"ONNX Runtime is the one for the CPU, but there is a GPU ({gpus.text})"
@@ -113,6 +115,9 @@ def _remedy(outcome: Outcome, wanted: Wanted, *, gpus: Gpus, retry: Callable[[Wa
         return remade(wanted.bundle.path)
     if outcome.kind != DeviceError.__name__:
         return _reinstalled(outcome.library)
+    is_there = wanted.precision in ("auto", *wanted.bundle.manifest.precisions)
+    if is_there and wanted.device == "auto" and gpus.listed:
+        return _mend_cuda(gpus, otherwise=remade(wanted.bundle.path))
     if wanted.precision != "auto":
         other = retry(dataclasses.replace(wanted, precision="auto"))
         if other.result is not None:
@@ -135,7 +140,7 @@ def _mend_cuda(gpus: Gpus, *, otherwise: str) -> str:
 
 
 def _reinstalled(library: str) -> str:
-    """The command that brings back a library; of ONNX Runtime, the wheel that is installed."""
-    names = ONNXRUNTIMES if library == "onnxruntime" else (library,)
+    """The command that brings back a library; of ONNX Runtime, the wheel that is installed; of nothing, ourselves."""
+    names = ONNXRUNTIMES if library == "onnxruntime" else (library or OWN_NAME,)
     wheel = next((wheel for name in names if (wheel := installed(name))), None)
     return reinstall(wheel) if wheel else f"pip install --force-reinstall {library}"

@@ -22,6 +22,7 @@ from .findings import Finding, problem
 __all__ = [
     "GPU_WHEEL",
     "ONNXRUNTIMES",
+    "OWN_NAME",
     "Requirement",
     "check_extra",
     "check_onnxruntime",
@@ -91,9 +92,9 @@ def installed(package: str) -> Distribution | None:
     """The installed distribution of that name; None if there is none, or only what an interrupted removal left."""
     try:
         found = importlib.metadata.distribution(package)
-        return found if {"Name", "Version"} <= {*found.metadata} else None
     except PackageNotFoundError:
         return None
+    return found if {"Name", "Version"} <= {*found.metadata} else None
 
 
 def is_installed(extra: str) -> bool:
@@ -196,13 +197,12 @@ def _check(needed: Requirement) -> Finding | None:
     """What is wrong with a package that must be there."""
     wheel = installed(needed.name)
     if wheel is None:
-        why = f"{needed.extra or 'every command'} needs it"
-        remedy = f"pip install {needed.for_pip}"
-        return problem("installed", needed.name, f"{needed.name} is not installed", why=why, remedy=remedy)
+        what, remedy = f"{needed.name} is not installed", f"pip install {needed.for_pip}"
+        return problem("installed", needed.name, what, why=f"{OWN_NAME} cannot do without it", remedy=remedy)
     missing = missing_files(wheel)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        why = f"{missing[0]}{more} belongs to the package and is not on disk"
+        why = f"of its files, these are not on disk: {missing[0]}{more}"
         return problem("installed", needed.name, f"{_named(wheel)} is damaged", why=why, remedy=reinstall(wheel))
     if not needed.admits(wheel.version):
         why = f"this version of {OWN_NAME} needs {needed.name}{needed.bounds}"

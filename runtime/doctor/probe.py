@@ -14,30 +14,33 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ..bundle_format import REQUIRED_ROLES
 from ..errors import WeakSVRError
+from .findings import cause_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..bundle import Manifest
 
-__all__ = ["CLIP", "CODECS", "main", "try_networks", "try_video"]
+__all__ = ["CLIP", "CODECS", "COMMONEST", "FOR_VIDEO", "main", "try_networks", "try_video"]
 
 CLIP: Final = Path(__file__).parents[1] / "assets" / "doctor.mp4"
-CODECS: Final = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mjpeg", "png")
+COMMONEST: Final = "h264"
+FOR_VIDEO: Final = ("numpy", "av")
+CODECS: Final = (COMMONEST, "hevc", "av1", "vp9", "vp8", "mpeg4", "mjpeg", "png")
 
 Say = Callable[[str, str], None]
 """Tells what is tried next, and the library that does it."""
 
 
 def try_video(say: Say) -> dict[str, Any]:
-    """Decode a short H.264 clip, and see which decoders there are.
+    """See which decoders there are, and decode a short H.264 clip if that is among them.
 
     Returns:
         `decoders`: those of `CODECS` that are there.
@@ -46,7 +49,7 @@ def try_video(say: Say) -> dict[str, Any]:
         WeakSVRError: if the clip cannot be decoded.
         ImportError: if the decoding library cannot be loaded.
     """
-    say("loading av", "av")
+    _load(say, FOR_VIDEO)
     from av import Codec
     from av.codec.codec import UnknownCodecError
 
@@ -58,9 +61,10 @@ def try_video(say: Say) -> dict[str, Any]:
         with contextlib.suppress(UnknownCodecError):
             Codec(name, "r")
             decoders.append(name)
-    say("decoding an H.264 video", "av")
-    with open_video(CLIP) as video:
-        video.frames([0, video.num_frames - 1])
+    if COMMONEST in decoders:
+        say("decoding an H.264 video", "av")
+        with open_video(CLIP) as video:
+            video.frames([0, video.num_frames - 1])
     return {"decoders": decoders}
 
 
@@ -74,9 +78,7 @@ def try_networks(say: Say, bundle: str, device: Any, precision: str) -> dict[str
         WeakSVRError: if something cannot be loaded or run.
         ImportError: if a library cannot be loaded.
     """
-    for library in ("numpy", "av", "onnxruntime"):
-        say(f"loading {library}", library)
-        importlib.import_module(library)
+    _load(say, (*FOR_VIDEO, "onnxruntime"))
     say("loading the bundle", "onnxruntime")
     from ..verify import load
 
@@ -94,6 +96,12 @@ def try_networks(say: Say, bundle: str, device: Any, precision: str) -> dict[str
         model.embed_text(text)
     in_effect = {"device": backend.device, "provider": backend.provider, "precision": backend.precision}
     return {**in_effect, "threads": backend.num_threads, "notes": list(backend.notes)}
+
+
+def _load(say: Say, libraries: Iterable[str]) -> None:
+    for library in libraries:
+        say(f"loading {library}", library)
+        importlib.import_module(library)
 
 
 def _nothing(manifest: Manifest, role: str, precision: str) -> dict[str, NDArray[Any]]:
@@ -130,7 +138,7 @@ def main() -> None:
         try:
             write({"result": PROBES[probe](say, *arguments)})
         except WeakSVRError as error:
-            write({"error": [type(error).__name__, str(error)]})
+            write({"error": [type(error).__name__, cause_of(str(error))]})
         except Exception as error:  # noqa: BLE001 - what broken libraries raise is what this program is there to find
             write({"error": [type(error).__name__, f"{type(error).__name__}: {error}"]})
 
