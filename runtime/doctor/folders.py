@@ -34,7 +34,7 @@ def check_temporary(*, needed: bool) -> Finding:
         what = "there is no folder for temporary files"
         return _bad("temporary", state, what, why=error.strerror or str(error), remedy=remedy)
     asked = next((os.environ[name] for name in TEMPORARY_VARIABLES if os.environ.get(name)), folder)
-    if Path(asked).absolute() != folder:
+    if Path(asked).resolve() != folder.resolve():
         why = f"Python cannot write to it and takes {folder} instead"
         return _bad("temporary", "warning", f"{asked} is not used", why=why, remedy=remedy)
     return _written("temporary", folder, folder, state=state, remedy=remedy)

@@ -99,7 +99,8 @@ def installed(package: str) -> Distribution | None:
 
 def is_installed(extra: str) -> bool:
     """Whether all packages of a part are there."""
-    return all(installed(needed.name) for needed in _of(extra))
+    needed = _of(extra)
+    return bool(needed) and all(installed(item.name) for item in needed)
 
 
 def missing_files(distribution: Distribution) -> tuple[str, ...]:

@@ -66,3 +66,11 @@ def test_a_bundle_folder_is_left_as_it_was(tmp_path):
 
 def test_the_folder_of_the_installation_is_not_tried():
     assert check_bundle_folder(DEFAULT_BUNDLE).what == f"{DEFAULT_BUNDLE} (not written to)"
+
+
+def test_another_spelling_of_the_temporary_folder_is_the_same_folder(tmp_path):
+    program = "from weaksvr.runtime.doctor.folders import check_temporary; print(check_temporary(needed=True))"
+    environment = {**os.environ, "TMPDIR": f"{tmp_path}/../{tmp_path.name}/"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"what='{tmp_path} can be written to (" in done.stdout
