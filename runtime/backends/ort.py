@@ -40,6 +40,7 @@ class OrtBackend:
         device: `cpu` or `cuda`, as in effect.
         provider: ONNX Runtime's name of it.
         precision: as in effect.
+        num_threads: for one network on the CPU.
         notes: what a user should know, e.g. why `auto` did not take the GPU.
 
     Raises:
@@ -63,7 +64,7 @@ class OrtBackend:
             raise OptionError(f"{num_threads = } must be at least 1")
         self._ort = _import_onnxruntime()
         self._bundle = bundle
-        self._num_threads = num_threads or _available_cpus()
+        self.num_threads: int = num_threads or _available_cpus()
         self._sessions: dict[str, Any] = {}
         self._cuda_reason = ""  # what is missing, where CUDA is installed and does not work
         self.notes: tuple[str, ...] = ()
@@ -105,7 +106,7 @@ class OrtBackend:
         data = self._bundle.read(file)
         options = self._ort.SessionOptions()
         options.log_severity_level = FATAL_ONLY
-        options.intra_op_num_threads = self._num_threads
+        options.intra_op_num_threads = self.num_threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.load_model_format", "ONNX")  # not ORT's own, which was not scanned
         providers: list[Any] = [CPU] if self.device == "cpu" else [(CUDA, {"use_tf32": "0"}), CPU]
