@@ -25,7 +25,7 @@ from typing import Final, Self
 from .bundle_format import REQUIRED_ROLES, ROLES, SCHEMA, Calibration, Manifest, NetworkFile, Threshold, TokenizerFile
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OutputError
 from .onnx_scan import refuse_external_data
-from .spec import TensorSpec
+from .spec import Cleaning, TensorSpec
 from .storage import sha256_of, write_bytes
 
 __all__ = [
@@ -157,9 +157,14 @@ class NewNetwork:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewTokenizer:
-    """A tokenizer that is to be written into a bundle; `data` is the content of its `tokenizers` JSON file."""
+    """A tokenizer that is to be written into a bundle; `data` is the content of its `tokenizers` JSON file.
+
+    The other attributes are those of `TokenizerFile`.
+    """
 
     context_length: int
+    cleaning: Cleaning = "lower"
+    zeroed_id: int | None = None
     data: bytes = dataclasses.field(repr=False)
 
 
@@ -268,7 +273,14 @@ def _write_tokenizer(folder: Path, tokenizer: NewTokenizer) -> TokenizerFile:
     digest = hashlib.sha256(tokenizer.data).hexdigest()
     name = f"tokenizer.{digest[:8]}.json"
     _write_once(folder / name, tokenizer.data, digest)
-    return TokenizerFile(path=name, bytes=len(tokenizer.data), sha256=digest, context_length=tokenizer.context_length)
+    return TokenizerFile(
+        path=name,
+        bytes=len(tokenizer.data),
+        sha256=digest,
+        context_length=tokenizer.context_length,
+        cleaning=tokenizer.cleaning,
+        zeroed_id=tokenizer.zeroed_id,
+    )
 
 
 def _write_once(path: Path, data: bytes, digest: str) -> None:

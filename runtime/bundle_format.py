@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, Self, TypeVar
 
 from .errors import BundleError, BundleVersionError
-from .spec import METHODS, Method, PreprocessSpec, SamplingSpec, TensorSpec
+from .spec import CLEANINGS, METHODS, Cleaning, Method, PreprocessSpec, SamplingSpec, TensorSpec
 
 __all__ = [
     "REQUIRED_ROLES",
@@ -119,12 +119,24 @@ class NetworkFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerFile:
-    """The text network's tokenizer: a `tokenizers` file and L, the number of tokens a text is padded or cut to."""
+    """The text network's tokenizer: a `tokenizers` file, and what such a file cannot say.
+
+    Attributes:
+        context_length: L, the number of tokens a text is padded or cut to.
+        cleaning: what is done to a text before, see `tokenizer.clean_text`.
+        zeroed_id: an id that becomes 0 afterwards, wherever it stands; None for none.
+    """
 
     path: str
     bytes: int
     sha256: str
     context_length: int
+    cleaning: Cleaning = "lower"
+    zeroed_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.cleaning not in CLEANINGS:
+            raise BundleError(f"cleaning {self.cleaning!r} is not known; use one of {', '.join(CLEANINGS)}")
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -136,6 +148,8 @@ class TokenizerFile:
             bytes=_get(data, "bytes", int),
             sha256=_get(data, "sha256", str),
             context_length=_get(data, "context_length", int),
+            cleaning=data.get("cleaning", "lower"),  # bundles that say nothing are CLIP's
+            zeroed_id=None if data.get("zeroed_id") is None else _get(data, "zeroed_id", int),
         )
 
 

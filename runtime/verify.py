@@ -222,7 +222,9 @@ def _tokenizer_of(bundle: Bundle) -> Tokenize | None:
             text = bundle.read(entry).decode("utf-8")
         except UnicodeDecodeError as error:
             raise BundleIntegrityError(f"{bundle.path / entry.path}: is not a tokenizer file (not UTF-8)") from error
-        return Tokenizer.from_json(text, context_length=entry.context_length)
+        return Tokenizer.from_json(
+            text, context_length=entry.context_length, cleaning=entry.cleaning, zeroed_id=entry.zeroed_id
+        )
 
     def tokenize(texts: Sequence[str]) -> NDArray[np.int64]:
         return tokenizer()(texts)
