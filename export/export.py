@@ -1,4 +1,4 @@
-"""From a RUN to a bundle: export, compare with the source, calibrate, write.
+"""From a model to a bundle: export, compare with the source, calibrate, write.
 
 Nothing touches the disk before all checks have passed, so whatever interrupts an export leaves no trace.
 """
@@ -12,11 +12,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import open_clip
-import torch
 from numpy.typing import NDArray
 
 from .. import __version__
@@ -24,17 +21,15 @@ from ..runtime.backends.ort import OrtBackend
 from ..runtime.bundle import Bundle, NewNetwork, NewTokenizer, refuse_foreign, write_bundle
 from ..runtime.bundle_format import Calibration, Manifest, NetworkFile, Threshold, TokenizerFile
 from ..runtime.embedder import Embedder
-from ..runtime.errors import BundleError, ExportError, OptionError, OutputError
+from ..runtime.errors import BundleError, ExportError, OutputError
 from ..runtime.tokenizer import Tokenizer
-from ..train.checkpoint import Checkpoint, load_checkpoint
-from ..train.evaluate import checkpoint_embedder
-from ..train.tokenizer_json import clip_tokenizer_json
-from .calibration import CalibrationData, calibration_data
+from .calibration import CalibrationData
 from .gate import BATCH_SIZES, GateReport, check_pairs, check_roles
 from .graphs import role_graphs
+from .source import ExportSource, run_source
 from .to_onnx import export_onnx
 
-__all__ = ["Progress", "export_run"]
+__all__ = ["Progress", "export_run", "export_source", "refuse_unwritable"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,47 +55,49 @@ def export_run(
     description: str | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Bundle, GateReport]:
-    """Export a RUN's best weights as a bundle in fp32.
+    """Export a RUN's best weights as a bundle: `run_source`, then `export_source`. Raises as they do."""
+    refuse_unwritable(out)
+    source = run_source(run, pairs_file=pairs_file, name=name, description=description)
+    return export_source(source, out, progress=progress)
+
+
+def export_source(
+    source: ExportSource,
+    out: Path,
+    *,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> tuple[Bundle, GateReport]:
+    """Export a model as a bundle in fp32.
 
     Args:
-        run: RUN folder.
+        source: the model, and what to compare and calibrate on.
         out: bundle folder, new, empty or a bundle, which is replaced.
-        pairs_file: pairs to compare and calibrate on; None takes the run's validation pairs.
-        name: shown with every result; None takes the run folder's name.
-        description: what the model knows, for people; None says which data it was trained on.
         progress: called with (what is being done, parts done, parts in all).
 
     Returns:
         The bundle as written, and what the comparison with PyTorch gave.
 
     Raises:
-        CheckpointError: if the run, or the data it points to, cannot be used.
-        DataError: if the pairs file is wrong.
         ExportError: if a network cannot be exported, or differs from its source.
-        OptionError: if `name` cannot be meant.
         OutputError: if `out` holds something else or cannot be written.
         VideoError: if a video of the pairs cannot be used.
     """
-    _refuse_unwritable(out)
-    checkpoint = load_checkpoint(run)
-    data = calibration_data(checkpoint, pairs_file)
-    manifest = _manifest(checkpoint, name=name, description=description)
-    vocabulary = _vocabulary(checkpoint, data.texts)
-    source = checkpoint_embedder(checkpoint, device=torch.device("cpu"))
-    frames = _frames(source, data)
-    networks = _networks(checkpoint, manifest, progress)
+    refuse_unwritable(out)
+    data, manifest, pytorch = source.data, _manifest(source), source.embedder()
+    frames = _frames(pytorch, data)
+    networks = _networks(source, manifest, progress)
     exported = Embedder(
         OrtBackend(_draft(out, manifest, networks), device="cpu", precision="fp32"),
         sampling=manifest.sampling,
         preprocess=manifest.preprocess,
-        tokenizer=Tokenizer.from_json(vocabulary),
+        tokenizer=Tokenizer.from_json(source.vocabulary),
     )
     what = f"comparing the export with PyTorch on {len(data.pairs)} pairs"
     progress(what, 0, len(data.videos))
     try:
-        by_role = check_roles(source, exported, frames, data.texts)
+        by_role = check_roles(pytorch, exported, frames, data.texts)
         report = check_pairs(
-            source, exported, clips=data.clips, pairs=data.pairs, progress=lambda *parts: progress(what, *parts)
+            pytorch, exported, clips=data.clips, pairs=data.pairs, progress=lambda *parts: progress(what, *parts)
         )
     except BundleError as error:
         raise ExportError(f"{error}; nothing was written") from error
@@ -117,11 +114,11 @@ def export_run(
             "pairs_sha256": data.sha256,
         },
     )
-    tokenizer = NewTokenizer(context_length=checkpoint.model.context_length, data=vocabulary.encode())
+    tokenizer = NewTokenizer(context_length=source.model.context_length, data=source.vocabulary.encode())
     return write_bundle(out, final, networks, tokenizer=tokenizer), report
 
 
-def _refuse_unwritable(out: Path) -> None:
+def refuse_unwritable(out: Path) -> None:
     """Refuse an `out` that cannot become a bundle before any work is done. Raises `OutputError`."""
     refuse_foreign(out)
     there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
@@ -131,38 +128,17 @@ def _refuse_unwritable(out: Path) -> None:
         raise OutputError(f"{out}: cannot be made: no permission to write in {there}")
 
 
-def _manifest(checkpoint: Checkpoint, *, name: str | None, description: str | None) -> Manifest:
+def _manifest(source: ExportSource) -> Manifest:
     """What is known before the networks are; the default method is a placeholder."""
-    model, record = checkpoint.model, checkpoint.record
-    folder = checkpoint.folder.resolve()
-    name = name or (folder.parent if folder.name == "checkpoint" else folder).name
-    if not name.isprintable():
-        raise OptionError(f"the bundle's name {name!r} must be one line of printable text; give one with --name")
-    data = dict(record.get("data") or {})
-    data["folder"] = Path(data.get("folder", "")).name
-    known = f"Trained on the videos of {data['folder']}; what it makes of other footage was not measured."
     return Manifest(
-        name=name,
-        description=description or known,
-        sampling=model.sampling,
-        preprocess=model.preprocess,
+        name=source.name,
+        description=source.description,
+        sampling=source.model.sampling,
+        preprocess=source.model.preprocess,
         default_method="alignment",
         tools=_tools(),
-        training={
-            "config": _settings(checkpoint),
-            "data": data,
-            "metrics": record.get("metrics"),
-            "versions": record.get("versions"),
-        },
+        training=source.training,
     )
-
-
-def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The run's settings, without the paths of the machine it ran on."""
-    settings = checkpoint.config.to_json()
-    settings["data"]["cache"] = ""
-    settings["model"]["pretrained"] = Path(settings["model"]["pretrained"]).name
-    return settings
 
 
 def _tools() -> dict[str, str]:
@@ -177,26 +153,14 @@ def _installed(package: str) -> str:
         return "from another wheel"
 
 
-def _vocabulary(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
-    """The text of the bundle's tokenizer, if it gives the ids that the model was trained with."""
-    clip, length = checkpoint.config.model.clip, checkpoint.model.context_length
-    text_config = (open_clip.get_model_config(clip) or {}).get("text_cfg") or {}
-    vocabulary = clip_tokenizer_json(context_length=length)
-    if "hf_tokenizer_name" not in text_config:
-        wanted = open_clip.get_tokenizer(clip, context_length=length)(list(texts)).numpy()
-        if np.array_equal(wanted, Tokenizer.from_json(vocabulary)(texts)):
-            return vocabulary
-    raise ExportError(f"{clip}: its text tower has a tokenizer of its own, and only CLIP's can be exported")
-
-
-def _networks(checkpoint: Checkpoint, manifest: Manifest, progress: Progress) -> list[NewNetwork]:
+def _networks(source: ExportSource, manifest: Manifest, progress: Progress) -> list[NewNetwork]:
     metadata = {
         "weaksvr.name": manifest.name,
         "weaksvr.version": __version__,
         "weaksvr.sampling": json.dumps(manifest.sampling.to_json()),
         "weaksvr.preprocess": json.dumps(manifest.preprocess.to_json()),
     }
-    graphs = list(role_graphs(checkpoint.model).values())
+    graphs = list(role_graphs(source.model).values())
     networks = []
     for done, graph in enumerate(graphs):
         progress(f"exporting the {graph.role} network", done, len(graphs))

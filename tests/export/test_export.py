@@ -10,8 +10,10 @@ import onnx
 import pytest
 import torch
 import weaksvr.export.export as subject
+import weaksvr.export.source as run_subject
 from weaksvr.export.export import export_run
 from weaksvr.export.graphs import role_graphs
+from weaksvr.export.source import run_source
 from weaksvr.runtime import load
 from weaksvr.runtime.bundle import Bundle
 from weaksvr.runtime.errors import (
@@ -243,21 +245,22 @@ def test_a_text_tower_with_another_tokenizer_is_refused(run, tmp_path, monkeypat
     trained = load_checkpoint(run)
     model = dataclasses.replace(trained.config.model, clip="ViT-B-16-SigLIP")
     config = dataclasses.replace(trained.config, model=model)
-    monkeypatch.setattr(subject, "load_checkpoint", lambda _: dataclasses.replace(trained, config=config))
+    monkeypatch.setattr(run_subject, "load_checkpoint", lambda _: dataclasses.replace(trained, config=config))
     with pytest.raises(ExportError, match="ViT-B-16-SigLIP: its text tower has a tokenizer of its own"):
         export_run(run, tmp_path / "out", progress=no_work)
 
 
-def test_paths_of_the_training_machine_stay_there(run):
+def test_paths_of_the_training_machine_stay_there(run, monkeypatch):
     trained = load_checkpoint(run)
     config = dataclasses.replace(
         trained.config,
         model=dataclasses.replace(trained.config.model, pretrained="/somewhere/weights.pt"),
         data=dataclasses.replace(trained.config.data, cache="/somewhere/cache"),
     )
-    manifest = subject._manifest(dataclasses.replace(trained, config=config), name=None, description=None)
-    text = json.dumps(manifest.to_json())
-    assert "/elsewhere" not in text
+    monkeypatch.setattr(run_subject, "load_checkpoint", lambda _: dataclasses.replace(trained, config=config))
+    training = run_source(run).training
+    text = json.dumps(training)
+    assert "/somewhere" not in text
     assert trained.record["data"]["folder"] not in text
-    assert manifest.training["config"]["model"]["pretrained"] == "weights.pt"
-    assert manifest.training["data"]["folder"] == "workbench"
+    assert training["config"]["model"]["pretrained"] == "weights.pt"
+    assert training["data"]["folder"] == "workbench"
