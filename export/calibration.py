@@ -15,7 +15,7 @@ from ..runtime.storage import sha256_of
 from ..train.checkpoint import Checkpoint
 from ..train.datasets.splits import load_training_data
 
-__all__ = ["CalibrationData", "calibration_data"]
+__all__ = ["CalibrationData", "calibration_data", "given_data", "without_pairs"]
 
 _PLAIN_STEPS = ("take the cup", "pour water", "stir")
 _WAY_OUT = "give pairs of videos with --pairs FILE"
@@ -26,7 +26,7 @@ class CalibrationData:
     """What to compare and calibrate on.
 
     Attributes:
-        pairs: of both kinds.
+        pairs: of both kinds; none for a model that is exported without a threshold.
         clips: where a video is one of these, the clip's start and end hold.
         texts: steps and paragraphs, at least one.
         source: where the pairs come from, for people.
@@ -56,10 +56,16 @@ def calibration_data(checkpoint: Checkpoint, pairs_file: Path | None) -> Calibra
         CheckpointError: if the run's data is gone or has changed.
         DataError: if the pairs file is wrong, or a video of it is missing.
     """
-    return _run_data(checkpoint) if pairs_file is None else _given_data(pairs_file)
+    return _run_data(checkpoint) if pairs_file is None else given_data(pairs_file)
 
 
-def _given_data(pairs_file: Path) -> CalibrationData:
+def without_pairs() -> CalibrationData:
+    """For a model that is exported without a threshold: texts alone."""
+    return CalibrationData(pairs=(), clips=(), texts=_texts([_PLAIN_STEPS]), source="no pairs")
+
+
+def given_data(pairs_file: Path) -> CalibrationData:
+    """The pairs of a file. Raises `DataError` as `calibration_data` does."""
     data = CalibrationData(
         pairs=read_pairs(pairs_file),
         clips=(),

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..runtime.backends.ort import OrtBackend
-from ..runtime.bundle import Bundle, NewNetwork, NewTokenizer, refuse_foreign, write_bundle
+from ..runtime.bundle import Bundle, NewNetwork, refuse_foreign, write_bundle
 from ..runtime.bundle_format import Calibration, Manifest, NetworkFile, Threshold, TokenizerFile
 from ..runtime.embedder import Embedder
 from ..runtime.errors import BundleError, ExportError, OutputError
-from ..runtime.tokenizer import Tokenizer
 from .calibration import CalibrationData
 from .gate import BATCH_SIZES, GateReport, check_pairs, check_roles
 from .graphs import role_graphs
@@ -53,11 +52,12 @@ def export_run(
     pairs_file: Path | None = None,
     name: str | None = None,
     description: str | None = None,
+    tokenizer_file: Path | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Bundle, GateReport]:
     """Export a RUN's best weights as a bundle: `run_source`, then `export_source`. Raises as they do."""
     refuse_unwritable(out)
-    source = run_source(run, pairs_file=pairs_file, name=name, description=description)
+    source = run_source(run, pairs_file=pairs_file, name=name, description=description, tokenizer_file=tokenizer_file)
     return export_source(source, out, progress=progress)
 
 
@@ -90,7 +90,7 @@ def export_source(
         OrtBackend(_draft(out, manifest, networks), device="cpu", precision="fp32"),
         sampling=manifest.sampling,
         preprocess=manifest.preprocess,
-        tokenizer=Tokenizer.from_json(source.vocabulary),
+        tokenizer=pytorch.tokenizer,
     )
     what = f"comparing the export with PyTorch on {len(data.pairs)} pairs"
     progress(what, 0, len(data.videos))
@@ -114,8 +114,7 @@ def export_source(
             "pairs_sha256": data.sha256,
         },
     )
-    tokenizer = NewTokenizer(context_length=source.model.context_length, data=source.vocabulary.encode())
-    return write_bundle(out, final, networks, tokenizer=tokenizer), report
+    return write_bundle(out, final, networks, tokenizer=source.tokenizer), report
 
 
 def refuse_unwritable(out: Path) -> None:

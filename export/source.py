@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import open_clip
 import torch
 
+from ..runtime.bundle import NewTokenizer
 from ..runtime.embedder import Embedder
-from ..runtime.errors import ExportError, OptionError
+from ..runtime.errors import OptionError
 from ..runtime.spec import PreprocessSpec, SamplingSpec
-from ..runtime.tokenizer import Tokenizer
 from ..train.checkpoint import Checkpoint, load_checkpoint
-from ..train.tokenizer_json import clip_tokenizer_json
 from ..train.torch_backend import Networks, TorchBackend
+from ..train.tower_tokenizer import model_tokenizer, tokenizer_of
 from .calibration import CalibrationData, calibration_data
 
 __all__ = ["ExportSource", "SourceModel", "run_source"]
@@ -46,7 +44,7 @@ class ExportSource:
 
     Attributes:
         model: on the CPU and in evaluation mode, fp32.
-        vocabulary: text of the `tokenizers` file that gives the ids the text network was trained with.
+        tokenizer: gives the ids that the text network was trained with.
         data: what to compare and calibrate on.
         name: shown with every result, one line.
         description: what the model knows, for people.
@@ -54,7 +52,7 @@ class ExportSource:
     """
 
     model: SourceModel
-    vocabulary: str
+    tokenizer: NewTokenizer
     data: CalibrationData
     name: str
     description: str
@@ -72,20 +70,24 @@ class ExportSource:
             TorchBackend(self.model, torch.device("cpu")),
             sampling=self.model.sampling,
             preprocess=self.model.preprocess,
-            tokenizer=Tokenizer.from_json(self.vocabulary),
+            tokenizer=tokenizer_of(self.tokenizer),
         )
 
 
 def run_source(
-    run: Path, *, pairs_file: Path | None = None, name: str | None = None, description: str | None = None
+    run: Path,
+    *,
+    pairs_file: Path | None = None,
+    name: str | None = None,
+    description: str | None = None,
+    tokenizer_file: Path | None = None,
 ) -> ExportSource:
     """A RUN's best weights, to be compared and calibrated on the pairs that are given, else on its validation pairs.
 
     Raises:
         CheckpointError: if the run, or the data it points to, cannot be used.
         DataError: if the pairs file is wrong.
-        ExportError: if the text tower has a tokenizer that cannot be exported.
-        OptionError: if `name` cannot be meant.
+        OptionError: if `name` cannot be meant, or the text tower's tokenizer cannot be had or kept in a bundle.
     """
     checkpoint = load_checkpoint(run)
     data = calibration_data(checkpoint, pairs_file)
@@ -96,7 +98,7 @@ def run_source(
     known = f"Trained on the videos of {trained_on['folder']}; what it makes of other footage was not measured."
     return ExportSource(
         model=checkpoint.model.cpu().eval(),
-        vocabulary=_vocabulary(checkpoint, data.texts),
+        tokenizer=model_tokenizer(checkpoint.config.model, file=tokenizer_file),
         data=data,
         name=name or (folder.parent if folder.name == "checkpoint" else folder).name,
         description=description or known,
@@ -113,17 +115,6 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
     """The run's settings, without the paths of the machine it ran on."""
     settings = checkpoint.config.to_json()
     settings["data"]["cache"] = ""
-    settings["model"]["pretrained"] = Path(settings["model"]["pretrained"]).name
+    for file in ("pretrained", "tokenizer"):
+        settings["model"][file] = Path(settings["model"][file]).name
     return settings
-
-
-def _vocabulary(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
-    """The text of the bundle's tokenizer, if it gives the ids that the model was trained with."""
-    clip, length = checkpoint.config.model.clip, checkpoint.model.context_length
-    text_config = (open_clip.get_model_config(clip) or {}).get("text_cfg") or {}
-    vocabulary = clip_tokenizer_json(context_length=length)
-    if "hf_tokenizer_name" not in text_config:
-        wanted = open_clip.get_tokenizer(clip, context_length=length)(list(texts)).numpy()
-        if np.array_equal(wanted, Tokenizer.from_json(vocabulary)(texts)):
-            return vocabulary
-    raise ExportError(f"{clip}: its text tower has a tokenizer of its own, and only CLIP's can be exported")

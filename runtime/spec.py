@@ -12,7 +12,17 @@ from typing import Any, Literal, get_args
 
 from .errors import OptionError
 
-__all__ = ["CLEANINGS", "METHODS", "Cleaning", "Method", "PreprocessSpec", "SamplingPolicy", "SamplingSpec", "TensorSpec", "paragraph"]
+__all__ = [
+    "CLEANINGS",
+    "METHODS",
+    "Cleaning",
+    "Method",
+    "PreprocessSpec",
+    "SamplingPolicy",
+    "SamplingSpec",
+    "TensorSpec",
+    "paragraph",
+]
 
 SamplingPolicy = Literal["uniform", "three-view"]
 Resize = Literal["shorter", "squash"]

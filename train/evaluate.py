@@ -14,7 +14,7 @@ from .checkpoint import Checkpoint
 from .datasets.splits import TrainingData
 from .model import WeakSVR
 from .torch_backend import TorchBackend
-from .tower_tokenizer import text_config, tokenizer_of, tower_tokenizer
+from .tower_tokenizer import model_tokenizer, tokenizer_of
 
 __all__ = ["Validator", "checkpoint_embedder"]
 
@@ -27,9 +27,8 @@ def checkpoint_embedder(checkpoint: Checkpoint, *, device: torch.device) -> Embe
     Raises:
         OptionError: if the text tower has a tokenizer of its own that is not at hand.
     """
-    model, settings = checkpoint.model.to(device), checkpoint.config.model
-    file = Path(settings.tokenizer) if settings.tokenizer else None
-    tokenizer = tokenizer_of(tower_tokenizer(text_config(settings.clip), file=file))
+    model = checkpoint.model.to(device)
+    tokenizer = tokenizer_of(model_tokenizer(checkpoint.config.model))
     return Embedder(
         TorchBackend(model, device), sampling=model.sampling, preprocess=model.preprocess, tokenizer=tokenizer
     )

@@ -20,9 +20,10 @@ from ..runtime.bundle import NewTokenizer
 from ..runtime.errors import OptionError
 from ..runtime.spec import CLEANINGS
 from ..runtime.tokenizer import Tokenizer
+from .config import ModelConfig
 from .tokenizer_json import clip_tokenizer_json
 
-__all__ = ["TextConfig", "text_config", "tokenizer_of", "tower_tokenizer"]
+__all__ = ["TextConfig", "model_tokenizer", "text_config", "tokenizer_of", "tower_tokenizer"]
 
 _FILE = "tokenizer.json"
 _SETTINGS = "tokenizer_config.json"  # beside it; alone says which token pads
@@ -102,7 +103,7 @@ def tower_tokenizer(config: TextConfig, *, file: Path | None = None) -> NewToken
         if file is not None:
             raise OptionError(f"{config.model} uses CLIP's tokenizer, which needs no file; leave the tokenizer out")
         if config.num_rows < _CLIP_ROWS:
-            raise OptionError(f"{config.model}: its text tower has {config.num_rows} rows, CLIP's ids need {_CLIP_ROWS}")
+            raise OptionError(f"{config.model}: its text tower has {config.num_rows} rows, CLIP needs {_CLIP_ROWS}")
         data = clip_tokenizer_json(context_length=config.context_length).encode()
         return NewTokenizer(context_length=config.context_length, cleaning=cleaning, data=data)
     path, settings = _find(config, file)
@@ -114,15 +115,27 @@ def tower_tokenizer(config: TextConfig, *, file: Path | None = None) -> NewToken
         raise OptionError(f"{path}: does not know the token {pad_token!r}, which {_SETTINGS} pads with")
     _refuse_misfit(config, encoder, path)
     encoder.enable_truncation(config.context_length, direction=sides["truncation"])
-    encoder.enable_padding(
-        length=config.context_length, pad_id=pad_id, pad_token=pad_token, direction=sides["padding"]
-    )
+    encoder.enable_padding(length=config.context_length, pad_id=pad_id, pad_token=pad_token, direction=sides["padding"])
     return NewTokenizer(
         context_length=config.context_length,
         cleaning=cleaning,
         zeroed_id=_separator_id(encoder, settings, path) if config.options.get("strip_sep_token") else None,
         data=encoder.to_str().encode(),
     )
+
+
+def model_tokenizer(settings: ModelConfig, *, file: Path | None = None) -> NewTokenizer:
+    """The tokenizer that a run makes its texts into tokens with.
+
+    Args:
+        settings: of the run.
+        file: `tokenizer.json`; None takes the one that the settings name.
+
+    Raises:
+        OptionError: if the text tower has a tokenizer of its own that is not at hand.
+    """
+    kept = Path(settings.tokenizer) if settings.tokenizer else None
+    return tower_tokenizer(text_config(settings.clip), file=file or kept)
 
 
 def tokenizer_of(new: NewTokenizer) -> Tokenizer:
@@ -151,7 +164,7 @@ def _find(config: TextConfig, file: Path | None) -> tuple[Path, Mapping[str, Any
         path = file if file is not None else (config.folder or Path()) / _FILE
         beside = path.parent / _SETTINGS
         if not path.is_file():
-            raise OptionError(f"{path}: there is no such file, and {config.model} has a tokenizer of its own; {_WAY_OUT}")
+            raise OptionError(f"{path}: no such file, and {config.model} has a tokenizer of its own; {_WAY_OUT}")
         if not beside.is_file():
             return path, {}
     try:
