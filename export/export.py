@@ -20,7 +20,7 @@ from .. import __version__
 from ..runtime.backends.ort import OrtBackend
 from ..runtime.bundle import Bundle, NewNetwork, refuse_foreign, write_bundle
 from ..runtime.bundle_format import Calibration, Manifest, NetworkFile, Threshold, TokenizerFile
-from ..runtime.embedder import Embedder
+from ..runtime.embedder import Embedder, Tokenize
 from ..runtime.errors import BundleError, ExportError, OutputError
 from .calibration import CalibrationData
 from .gate import BATCH_SIZES, GateReport, check_pairs, check_roles
@@ -28,7 +28,15 @@ from .graphs import role_graphs
 from .source import ExportSource, run_source
 from .to_onnx import export_onnx
 
-__all__ = ["Progress", "export_run", "export_source", "refuse_unwritable"]
+__all__ = [
+    "Progress",
+    "bundle_manifest",
+    "draft_embedder",
+    "export_networks",
+    "export_run",
+    "export_source",
+    "refuse_unwritable",
+]
 
 Progress = Callable[[str, int, int], None]
 
@@ -83,15 +91,10 @@ def export_source(
         VideoError: if a video of the pairs cannot be used.
     """
     refuse_unwritable(out)
-    data, manifest, pytorch = source.data, _manifest(source), source.embedder()
+    data, manifest, pytorch = source.data, bundle_manifest(source), source.embedder()
     frames = _frames(pytorch, data)
-    networks = _networks(source, manifest, progress)
-    exported = Embedder(
-        OrtBackend(_draft(out, manifest, networks), device="cpu", precision="fp32"),
-        sampling=manifest.sampling,
-        preprocess=manifest.preprocess,
-        tokenizer=pytorch.tokenizer,
-    )
+    networks = export_networks(source, manifest, progress)
+    exported = draft_embedder(out, manifest, networks, tokenizer=pytorch.tokenizer)
     what = f"comparing the export with PyTorch on {len(data.pairs)} pairs"
     progress(what, 0, len(data.videos))
     try:
@@ -103,7 +106,7 @@ def export_source(
         raise ExportError(f"{error}; nothing was written") from error
     final = dataclasses.replace(
         manifest,
-        default_method=report.default_method,
+        default_method=source.default_method or report.default_method,
         thresholds=_thresholds(report, manifest.sampling.key),
         checks={
             **report.to_json(),
@@ -127,14 +130,14 @@ def refuse_unwritable(out: Path) -> None:
         raise OutputError(f"{out}: cannot be made: no permission to write in {there}")
 
 
-def _manifest(source: ExportSource) -> Manifest:
-    """What is known before the networks are; the default method is a placeholder."""
+def bundle_manifest(source: ExportSource) -> Manifest:
+    """What is known before the networks are."""
     return Manifest(
         name=source.name,
         description=source.description,
         sampling=source.model.sampling,
         preprocess=source.model.preprocess,
-        default_method="alignment",
+        default_method=source.default_method or "alignment",
         tools=_tools(),
         training=source.training,
     )
@@ -152,7 +155,8 @@ def _installed(package: str) -> str:
         return "from another wheel"
 
 
-def _networks(source: ExportSource, manifest: Manifest, progress: Progress) -> list[NewNetwork]:
+def export_networks(source: ExportSource, manifest: Manifest, progress: Progress) -> list[NewNetwork]:
+    """Every network of a model, in fp32. Raises `ExportError`."""
     metadata = {
         "weaksvr.name": manifest.name,
         "weaksvr.version": __version__,
@@ -165,6 +169,18 @@ def _networks(source: ExportSource, manifest: Manifest, progress: Progress) -> l
         progress(f"exporting the {graph.role} network", done, len(graphs))
         networks.append(export_onnx(graph, metadata={"weaksvr.role": graph.role, **metadata}))
     return networks
+
+
+def draft_embedder(
+    out: Path, manifest: Manifest, networks: Sequence[NewNetwork], *, tokenizer: Tokenize | None
+) -> Embedder:
+    """The deployed code over networks that are in no bundle yet."""
+    return Embedder(
+        OrtBackend(_draft(out, manifest, networks), device="cpu", precision="fp32"),
+        sampling=manifest.sampling,
+        preprocess=manifest.preprocess,
+        tokenizer=tokenizer,
+    )
 
 
 def _draft(out: Path, manifest: Manifest, networks: Sequence[NewNetwork]) -> _Draft:

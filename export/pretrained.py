@@ -10,20 +10,25 @@ What the temporal network does with the image features of a view's T frames, eac
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..runtime.bundle import Bundle
 from ..runtime.errors import OptionError
-from ..runtime.spec import PreprocessSpec, SamplingSpec
+from ..runtime.spec import PreprocessSpec, SamplingPolicy, SamplingSpec
 from ..train.backbones import TextTower
 from ..train.open_clip_weights import PretrainedClip, load_pretrained
 from ..train.tower_tokenizer import tower_tokenizer
 from .calibration import CalibrationData, given_data, without_pairs
+from .export import Progress, export_source, refuse_unwritable
+from .gate import GateReport
 from .source import ExportSource
+from .uncalibrated import export_uncalibrated
 
-__all__ = ["FrameFeatures", "PretrainedModel", "pretrained_source"]
+__all__ = ["FrameFeatures", "PretrainedModel", "export_pretrained", "pretrained_source"]
 
 _SAMPLING = SamplingSpec(policy="three-view", num_frames=16)
 
@@ -104,4 +109,40 @@ def pretrained_source(
         name=name or model.label,
         description=description or known,
         training={"pretrained": dict(model.facts), "temporal": "no weights: centred frame features and their mean"},
+        default_method="alignment",  # whatever the pairs say: a mean of frames cannot know their order
     )
+
+
+def export_pretrained(
+    pretrained: str,
+    out: Path,
+    *,
+    policy: SamplingPolicy | None = None,
+    num_frames: int | None = None,
+    progress: Progress = lambda _what, _done, _total: None,
+    **options: Any,
+) -> tuple[Bundle, GateReport | None]:
+    """Export an open_clip model as it is.
+
+    Args:
+        pretrained: see `load_pretrained`.
+        out: bundle folder, new, empty or a bundle, which is replaced.
+        policy, num_frames: which frames of a video are taken; None takes three views of 16.
+        progress: called with (what is being done, parts done, parts in all).
+        options: of `pretrained_source`.
+
+    Returns:
+        The bundle as written, and what the comparison with PyTorch on the pairs gave; None without pairs.
+
+    Raises:
+        WeakSVRError: as `pretrained_source`, `export_source` and `export_uncalibrated` do.
+    """
+    refuse_unwritable(out)
+    sampling = SamplingSpec(
+        policy=policy or _SAMPLING.policy, num_frames=_SAMPLING.num_frames if num_frames is None else num_frames
+    )
+    progress(f"loading {pretrained}", 0, 1)
+    source = pretrained_source(pretrained, sampling=sampling, **options)
+    if not source.data.pairs:
+        return export_uncalibrated(source, out, progress=progress), None
+    return export_source(source, out, progress=progress)

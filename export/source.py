@@ -12,7 +12,7 @@ import torch
 from ..runtime.bundle import NewTokenizer
 from ..runtime.embedder import Embedder
 from ..runtime.errors import OptionError
-from ..runtime.spec import PreprocessSpec, SamplingSpec
+from ..runtime.spec import Method, PreprocessSpec, SamplingSpec
 from ..train.checkpoint import Checkpoint, load_checkpoint
 from ..train.torch_backend import Networks, TorchBackend
 from ..train.tower_tokenizer import model_tokenizer, tokenizer_of
@@ -49,6 +49,7 @@ class ExportSource:
         name: shown with every result, one line.
         description: what the model knows, for people.
         training: where the weights come from, JSON-able, without paths of this machine.
+        default_method: how videos are compared unless told otherwise; None takes the better one on the pairs.
     """
 
     model: SourceModel
@@ -57,6 +58,7 @@ class ExportSource:
     name: str
     description: str
     training: Mapping[str, Any]
+    default_method: Method | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isprintable():

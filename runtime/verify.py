@@ -119,6 +119,11 @@ class Model:
         """
         precision, sampling = self.backend.precision, self.embedder.sampling.key
         entry = self.bundle.manifest.threshold(method, precision, sampling)
+        if not self.bundle.manifest.thresholds:
+            raise BundleError(
+                f"{self.bundle.path}: is uncalibrated, it does not know from which distance on two videos differ; "
+                "give --threshold X, or export it with --pairs FILE"
+            )
         if entry is None:
             raise BundleError(
                 f"{self.bundle.path}: has no threshold for method {method}, precision {precision} and sampling "
