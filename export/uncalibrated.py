@@ -17,7 +17,7 @@ from .export import Progress, bundle_manifest, draft_embedder, export_networks, 
 from .gate import BATCH_SIZES, check_roles
 from .source import ExportSource
 
-__all__ = ["export_uncalibrated"]
+__all__ = ["export_uncalibrated", "rendered_frames"]
 
 _FRAMES_FROM = "rendered workbench videos"
 _RENDERED = 4  # videos; of each at least as many frames as a view has
@@ -42,7 +42,7 @@ def export_uncalibrated(
     """
     refuse_unwritable(out)
     manifest, pytorch = bundle_manifest(source), source.embedder()
-    frames = _rendered_frames(pytorch)
+    frames = rendered_frames(pytorch)
     networks = export_networks(source, manifest, progress)
     exported = draft_embedder(out, manifest, networks, tokenizer=pytorch.tokenizer)
     progress("comparing the export with PyTorch on rendered frames", 0, 1)
@@ -62,7 +62,7 @@ def export_uncalibrated(
     return write_bundle(out, final, networks, tokenizer=source.tokenizer)
 
 
-def _rendered_frames(embedder: Embedder) -> NDArray[np.uint8]:
+def rendered_frames(embedder: Embedder) -> NDArray[np.uint8]:
     """Frames of rendered videos as the model sees them, uint8 (n, H, W, 3)."""
     with tempfile.TemporaryDirectory(prefix="weaksvr-") as name:
         folder = Path(name) / "videos"

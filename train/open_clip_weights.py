@@ -25,6 +25,7 @@ from torch import nn
 from ..runtime.errors import OptionError
 from ..runtime.spec import PreprocessSpec, Resize
 from ..runtime.storage import sha256_of
+from .hub import refuse_unreachable
 from .tower_tokenizer import TextConfig, text_config
 
 __all__ = ["PretrainedClip", "load_pretrained", "preprocess_of"]
@@ -67,6 +68,8 @@ def load_pretrained(name: str) -> PretrainedClip:
     """
     schema = next((prefix for prefix in ("hf-hub:", "local-dir:") if name.startswith(prefix)), None)
     if schema is not None:
+        if schema == "hf-hub:":
+            _refuse_unreachable(name.removeprefix(schema), "NAME")
         text = text_config(name)
         clip = _create(name, name, {})
         label = Path(name.removeprefix(schema)).name
@@ -76,7 +79,9 @@ def load_pretrained(name: str) -> PretrainedClip:
     if not (architecture and slash and tag):
         raise OptionError(f"{name!r} does not name a model and its weights; {_FORMS}")
     text = text_config(_known(architecture))
-    if get_pretrained_cfg(architecture, tag):
+    tagged = get_pretrained_cfg(architecture, tag)
+    if tagged:
+        _refuse_unreachable(tagged.get("hf_hub", "").rpartition("/")[0], architecture)
         clip = _create(name, architecture, {"pretrained": tag, **_of_tag(architecture, tag)})
         facts = {"model": architecture, "weights": tag}
         return _loaded(clip, text, name=name, label=f"{architecture}-{tag}", facts=facts)
@@ -167,6 +172,14 @@ def _activation(architecture: str, quick: bool, who: str) -> dict[str, Any]:
     return {"force_quick_gelu": True} if quick else {}
 
 
+def _refuse_unreachable(repository: str, architecture: str) -> None:
+    try:
+        if repository:
+            refuse_unreachable(repository)
+    except OptionError as error:
+        raise OptionError(f"{error}; without a connection give a weights file, {architecture}/FILE") from error
+
+
 def _create(name: str, model: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         with _quiet():
@@ -195,5 +208,5 @@ def _reason(error: BaseException) -> str:
         return "the weights are not those of this architecture"
     if "Failed to download" in first or "HF Hub" in first:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        return f"{first}{offline}; without a connection give a weights file: {_FORMS}"
+        return f"{first}{offline}; instead of a tag give a weights file"
     return f"{first}; is this a weights file of open_clip?"

@@ -21,6 +21,7 @@ from ..runtime.errors import OptionError
 from ..runtime.spec import CLEANINGS
 from ..runtime.tokenizer import Tokenizer
 from .config import ModelConfig
+from .hub import hub_file
 from .tokenizer_json import clip_tokenizer_json
 
 __all__ = ["TextConfig", "model_tokenizer", "text_config", "tokenizer_of", "tower_tokenizer"]
@@ -177,16 +178,10 @@ def _find(config: TextConfig, file: Path | None) -> tuple[Path, Mapping[str, Any
 
 
 def _from_hub(config: TextConfig, name: str) -> Path:
-    """A file of the tokenizer's repository, through the hub's own cache."""
-    from huggingface_hub import hf_hub_download
-
     try:
-        return Path(hf_hub_download(config.source, name))
-    except (OSError, ValueError) as error:  # all of the hub's errors are one of these
-        raise OptionError(
-            f"{config.model} has a tokenizer of its own, and {name} of {config.source} cannot be loaded from the "
-            f"Hugging Face hub: {_first_line(error)}; {_WAY_OUT}"
-        ) from error
+        return hub_file(config.source, name)
+    except OptionError as error:
+        raise OptionError(f"{config.model} has a tokenizer of its own, but {error}; {_WAY_OUT}") from error
 
 
 def _read_encoder(path: Path) -> tokenizers.Tokenizer:
