@@ -17,8 +17,10 @@ from ...runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from ...runtime.bundle import Bundle
-    from ..export import Progress
-    from ..gate import GateReport
+    from ..export import ExportOptions
+    from ..gate import Progress
+    from ..report import GateReport
+    from ..to_int8 import Int8Mode
 
 __all__ = ["command", "main"]
 
@@ -36,13 +38,35 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     type=click.Path(path_type=Path),
     help="Pairs of videos to compare and calibrate on.  [default: the run's validation pairs]",
 )
+@click.option("--fp16", is_flag=True, help="Add half precision, for GPUs.")
+@click.option("--int8", is_flag=True, help="Add 8 bit integers, for CPUs that have instructions for them.")
+@click.option(
+    "--int8-mode",
+    type=click.Choice(["auto", "dynamic", "static"]),
+    help="Find the range of activations at run time, or on training videos.  [default: what is closer to PyTorch]",
+)
+@click.option(
+    "--gate-pairs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Pairs whose verdicts are compared: those given, then others of the same videos.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    metavar="PRECISION.NAME=X",
+    multiple=True,
+    help="Change what the gate asks, e.g. int8.flips=0.002. Names: difference, cosine, flips, auc, tie. Repeatable.",
+)
 @click.option("--name", help="Name shown with every result.  [default: the RUN folder's name]")
 @click.option("--description", help="What the model knows, in a sentence.  [default: the data it was trained on]")
 @json_option
 @version_option
 def command(run_folder: Path, out: Path, *, as_json: bool, **options: Any) -> int:
-    """Export the best weights of RUN to ONNX, compare them with PyTorch on real videos, calibrate the thresholds, and
-    write a bundle. If the export differs from its source, nothing is written.
+    """Export the best weights of RUN to ONNX, compare every variant with PyTorch on real videos, calibrate the
+    thresholds, and write a bundle. If a variant decides otherwise than its source, nothing is written.
     """
     try:
         for package in _USED_LATE:
@@ -52,13 +76,24 @@ def command(run_folder: Path, out: Path, *, as_json: bool, **options: Any) -> in
         package = error.name or "a package"
         extra = "cpu" if package == _OF_EXTRA_CPU else "export"
         raise MissingExtraError(package, extra, "weaksvr-export") from error
+    chosen = _options(**{name: options.pop(name) for name in ("fp16", "int8", "int8_mode", "gate_pairs", "limits")})
     with _shown_progress() as progress:
-        bundle, report = export_run(run_folder, out, progress=progress, **options)
+        bundle, report = export_run(run_folder, out, options=chosen, progress=progress, **options)
     if as_json:
         print_json(_document(bundle))
     else:
         _print(bundle, report)
     return 0
+
+
+def _options(
+    *, fp16: bool, int8: bool, int8_mode: Int8Mode | None, gate_pairs: int, limits: tuple[str, ...]
+) -> ExportOptions:
+    from ..export import ExportOptions
+    from ..limits import overridden
+
+    mode: Int8Mode | None = int8_mode or ("auto" if int8 else None)
+    return ExportOptions(fp16=fp16, int8=mode, gate_pairs=gate_pairs, limits=overridden(limits))
 
 
 @contextlib.contextmanager
@@ -82,7 +117,7 @@ def _shown_progress() -> Iterator[Progress]:
 
 
 def _size(bundle: Bundle) -> int:
-    return sum(entry.bytes for entry in bundle.manifest.entries)
+    return sum({entry.path: entry.bytes for entry in bundle.manifest.entries}.values())  # a file may be there for two
 
 
 def _document(bundle: Bundle) -> dict[str, Any]:
@@ -99,15 +134,24 @@ def _document(bundle: Bundle) -> dict[str, Any]:
 
 
 def _print(bundle: Bundle, report: GateReport) -> None:
-    differences = ", ".join(f"{name} {value:.1e}" for name, value in report.max_difference.items())
-    click.echo(f"largest difference from PyTorch on {report.num_videos} real videos: {differences}")
-    for method, result in report.methods.items():
-        click.echo(
-            f"{method:>9}  AUC {result.auc:.4f} (PyTorch {result.source_auc:.4f})  threshold {result.threshold:.4f}  "
-            f"equal error rate {result.eer:.4f}  verdicts that changed {result.flips}"
-        )
+    counted = f"{len(report.pairs)} pairs of {report.videos} real videos"
+    fewer = f" ({report.asked} were asked for, these videos make no more)" if len(report.pairs) < report.asked else ""
+    click.echo(f"compared with PyTorch on {counted}{fewer}")
+    for entry in report.precisions:
+        cosine = min(difference.cosine for difference in (*entry.networks, *entry.videos))
+        size, time = f"{entry.num_bytes / 1e6:.1f} MB", f"{entry.milliseconds:.1f} ms a video on the {entry.device}"
+        click.echo(f"{entry.precision}  {size}  {time}  smallest cosine {cosine:.7f}")
+        for method, found in entry.verdicts.items():
+            click.echo(
+                f"{method:>11}  AUC {found.auc:.4f} (PyTorch {found.source_auc:.4f})  threshold {found.threshold:.4f}  "
+                f"equal error rate {found.eer:.4f}  verdicts that flipped {found.flips} (of all pairs at most "
+                f"{found.flips_bound:.2%} with 95 % confidence)  ties {found.ties}"
+            )
+        for note in entry.notes:
+            click.echo(f"{'':>11}  {note}")
     method = bundle.manifest.default_method
     click.echo(f"bundle: {bundle.path} ({_size(bundle) / 1e6:.1f} MB), compares by {method} unless told otherwise")
+    click.echo(f"report: {bundle.path / bundle.manifest.reports[-1].path}")
 
 
 def main() -> None:
