@@ -23,10 +23,10 @@ from ..train.backbones import TextTower
 from ..train.open_clip_weights import PretrainedClip, load_pretrained
 from ..train.tower_tokenizer import tower_tokenizer
 from .calibration import CalibrationData, given_data, without_pairs
-from .export import Progress, export_source, refuse_unwritable
-from .gate import GateReport
+from .export import ExportOptions, export_source, refuse_unwritable
+from .gate import Progress
+from .report import GateReport
 from .source import ExportSource
-from .uncalibrated import export_uncalibrated
 
 __all__ = ["FrameFeatures", "PretrainedModel", "export_pretrained", "pretrained_source"]
 
@@ -119,30 +119,29 @@ def export_pretrained(
     *,
     policy: SamplingPolicy | None = None,
     num_frames: int | None = None,
+    options: ExportOptions | None = None,
     progress: Progress = lambda _what, _done, _total: None,
-    **options: Any,
-) -> tuple[Bundle, GateReport | None]:
+    **facts: Any,
+) -> tuple[Bundle, GateReport]:
     """Export an open_clip model as it is.
 
     Args:
         pretrained: see `load_pretrained`.
         out: bundle folder, new, empty or a bundle, which is replaced.
         policy, num_frames: which frames of a video are taken; None takes three views of 16.
-        progress: called with (what is being done, parts done, parts in all).
-        options: of `pretrained_source`.
+        options, progress: see `export_source`.
+        facts: of `pretrained_source`.
 
     Returns:
-        The bundle as written, and what the comparison with PyTorch on the pairs gave; None without pairs.
+        The bundle as written, and what the comparison with PyTorch gave.
 
     Raises:
-        WeakSVRError: as `pretrained_source`, `export_source` and `export_uncalibrated` do.
+        WeakSVRError: as `pretrained_source` and `export_source` do.
     """
     refuse_unwritable(out)
     sampling = SamplingSpec(
         policy=policy or _SAMPLING.policy, num_frames=_SAMPLING.num_frames if num_frames is None else num_frames
     )
     progress(f"loading {pretrained}", 0, 1)
-    source = pretrained_source(pretrained, sampling=sampling, **options)
-    if not source.data.pairs:
-        return export_uncalibrated(source, out, progress=progress), None
-    return export_source(source, out, progress=progress)
+    source = pretrained_source(pretrained, sampling=sampling, **facts)
+    return export_source(source, out, options=options, progress=progress)
