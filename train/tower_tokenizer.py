@@ -67,12 +67,14 @@ def text_config(model: str) -> TextConfig:
     """
     try:
         config = open_clip.get_model_config(model)
-    except (OSError, ValueError) as error:  # the hub's errors are OSErrors
+    except (OSError, ValueError, AttributeError) as error:  # the hub's errors are OSErrors
         raise OptionError(f"{model}: its configuration cannot be read: {_first_line(error)}") from error
     if config is None:
         raise OptionError(f"{model!r} is not an open_clip model; see open_clip.list_models()")
     schema, name = open_clip.factory.parse_model_name(model)
-    text = config["text_cfg"]
+    text = config.get("text_cfg") if isinstance(config, dict) else None
+    if not isinstance(text, dict):
+        raise OptionError(f"{model}: its configuration does not say anything about texts (text_cfg)")
     source = text.get("hf_tokenizer_name", "")
     if not source and schema is None and "siglip" in name.lower():
         raise OptionError(f"{model}: does not say which SigLIP tokenizer it needs (hf_tokenizer_name)")

@@ -176,6 +176,8 @@ DAMAGE = {
     "number for reports": (lambda d: d.update(reports=3), "reports is 3, but must be of type list"),
     "text for speed": (lambda d: d.update(speed={"fp32": "fast"}), "fp32 is 'fast', but must be of type float"),
     "no speed": (lambda d: d.update(speed={"fp32": 0}), "but must be milliseconds above 0"),
+    "odd cleaning": (lambda d: d["tokenizer"].update(cleaning="upper"), "cleaning 'upper' is not known; use one of"),
+    "text for an id": (lambda d: d["tokenizer"].update(zeroed_id="2"), "zeroed_id is '2', but must be of type int"),
     "short mean": (lambda d: d["preprocess"].update(mean=[0.5]), "cannot be used"),
 }
 
@@ -355,6 +357,22 @@ def test_reports_come_with_the_bundle_and_are_replaced_with_it(toys, own_bundle)
     other = NewReport(suffix="md", data=b"other")
     write_bundle(own_bundle, toys.manifest(), toys.networks(), tokenizer=toys.tokenizer(), reports=[other])
     assert {path.name for path in own_bundle.glob("gate.*")} == {other.path}
+
+
+def test_what_a_tokenizer_file_cannot_say_is_kept(toys, tmp_path):
+    tokenizer = dataclasses.replace(toys.tokenizer(), cleaning="canonicalize", zeroed_id=2)
+    write_bundle(tmp_path / "out", toys.manifest(), toys.networks(), tokenizer=tokenizer)
+    found = Bundle.open(tmp_path / "out").manifest.tokenizer
+    assert (found.cleaning, found.zeroed_id) == ("canonicalize", 2)
+
+
+def test_bundles_that_say_nothing_about_cleaning_are_cleaned_as_clips(own_bundle):
+    def change(document):
+        del document["tokenizer"]["cleaning"], document["tokenizer"]["zeroed_id"]
+
+    edit(own_bundle, change)
+    found = Bundle.open(own_bundle).manifest.tokenizer
+    assert (found.cleaning, found.zeroed_id) == ("lower", None)
 
 
 def test_bundles_from_before_there_were_reports_are_read(own_bundle):

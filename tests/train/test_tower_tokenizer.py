@@ -237,6 +237,13 @@ def test_a_separator_that_is_to_vanish_must_exist():
         tower_tokenizer(config, file=FOLDER / "unigram/tokenizer.json")
 
 
+@pytest.mark.parametrize("document", [{}, [], {"model_cfg": {"text_cfg": 3}}])
+def test_a_configuration_without_texts(tmp_path, document):
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(document))
+    with pytest.raises(OptionError, match="its configuration"):
+        text_config(f"local-dir:{tmp_path}")
+
+
 @pytest.mark.parametrize("name", ["ViT-Z-99", "local-dir:/nowhere/at/all"])
 def test_unknown_models(name):
     with pytest.raises(OptionError, match=r"is not an open_clip model|its configuration cannot be read") as caught:
