@@ -1,54 +1,64 @@
-"""From a RUN to a bundle: export, compare with the source, calibrate, write.
+"""From a model to a bundle: export, convert, compare every variant with its source, calibrate, write.
 
 Nothing touches the disk before all checks have passed, so whatever interrupts an export leaves no trace.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import open_clip
-import torch
-from numpy.typing import NDArray
 
 from .. import __version__
-from ..runtime.backends.ort import OrtBackend
-from ..runtime.bundle import Bundle, NewNetwork, NewTokenizer, refuse_foreign, write_bundle
-from ..runtime.bundle_format import Calibration, Manifest, NetworkFile, Threshold, TokenizerFile
-from ..runtime.embedder import Embedder
-from ..runtime.errors import BundleError, ExportError, OptionError, OutputError
-from ..runtime.tokenizer import Tokenizer
-from ..train.checkpoint import Checkpoint, load_checkpoint
-from ..train.evaluate import checkpoint_embedder
-from ..train.tokenizer_json import clip_tokenizer_json
-from .calibration import CalibrationData, calibration_data
-from .gate import BATCH_SIZES, GateReport, check_pairs, check_roles
+from ..runtime.backends.precision import has_int8_instructions
+from ..runtime.bundle import Bundle, NewNetwork, refuse_foreign, write_bundle
+from ..runtime.bundle_format import Calibration, Manifest, Threshold
+from ..runtime.errors import ExportError, OptionError, OutputError
+from ..runtime.spec import METHODS
+from .difference import Difference
+from .gate import Gate, Measured, PrecisionReport, Progress, Running, Variant
 from .graphs import role_graphs
+from .limits import DEFAULT_LIMITS, Limits
+from .probes import BATCH_SIZES
+from .report import GateReport, gate_documents
+from .source import ExportSource, run_source
+from .to_fp16 import to_fp16
+from .to_int8 import Int8Mode, calibration_batches, fewer_networks, int8_variant
 from .to_onnx import export_onnx
 
-__all__ = ["Progress", "export_run"]
-
-Progress = Callable[[str, int, int], None]
+__all__ = ["ExportOptions", "export_run", "export_source", "refuse_unwritable"]
 
 _RULE = "equal error rate on the calibration pairs"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Draft(Bundle):
-    """A bundle of which only the manifest's facts and the networks' bytes exist, for trying it."""
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ExportOptions:
+    """Which variants a bundle holds beside fp32, and what is asked of them.
 
-    contents: Mapping[str, bytes]
+    Attributes:
+        fp16: half precision, for GPUs.
+        int8: for CPUs; None for none.
+        gate_pairs: pairs of videos whose verdicts are compared.
+        limits: by precision.
+    """
 
-    def read(self, entry: NetworkFile | TokenizerFile) -> bytes:
-        return self.contents[entry.path]
+    fp16: bool = False
+    int8: Int8Mode | None = None
+    gate_pairs: int = 10_000
+    limits: Mapping[str, Limits] = dataclasses.field(default_factory=lambda: DEFAULT_LIMITS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """A variant that was compared, with the thresholds that the bundle will hold for it."""
+
+    variant: Variant
+    report: PrecisionReport
+    thresholds: tuple[Threshold, ...]
 
 
 def export_run(
@@ -58,70 +68,191 @@ def export_run(
     pairs_file: Path | None = None,
     name: str | None = None,
     description: str | None = None,
+    tokenizer_file: Path | None = None,
+    options: ExportOptions | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Bundle, GateReport]:
-    """Export a RUN's best weights as a bundle in fp32.
+    """Export a RUN's best weights as a bundle: `run_source`, then `export_source`. Raises as they do."""
+    refuse_unwritable(out)
+    source = run_source(run, pairs_file=pairs_file, name=name, description=description, tokenizer_file=tokenizer_file)
+    return export_source(source, out, options=options, progress=progress)
+
+
+def export_source(
+    source: ExportSource,
+    out: Path,
+    *,
+    options: ExportOptions | None = None,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> tuple[Bundle, GateReport]:
+    """Export a model as a bundle.
 
     Args:
-        run: RUN folder.
+        source: the model, and what to compare and calibrate on. Without pairs there are no thresholds, and fp32 alone.
         out: bundle folder, new, empty or a bundle, which is replaced.
-        pairs_file: pairs to compare and calibrate on; None takes the run's validation pairs.
-        name: shown with every result; None takes the run folder's name.
-        description: what the model knows, for people; None says which data it was trained on.
-        progress: called with (what is being done, parts done, parts in all).
+        options: the variants; None is fp32 alone.
+        progress: called with (what is being done or was decided, parts done, parts in all).
 
     Returns:
         The bundle as written, and what the comparison with PyTorch gave.
 
     Raises:
-        CheckpointError: if the run, or the data it points to, cannot be used.
-        DataError: if the pairs file is wrong.
-        ExportError: if a network cannot be exported, or differs from its source.
-        OptionError: if `name` cannot be meant.
+        ExportError: if a network cannot be exported, or a variant is beyond its limits.
+        OptionError: if a variant is asked for that cannot be compared.
         OutputError: if `out` holds something else or cannot be written.
         VideoError: if a video of the pairs cannot be used.
     """
-    _refuse_unwritable(out)
-    checkpoint = load_checkpoint(run)
-    data = calibration_data(checkpoint, pairs_file)
-    manifest = _manifest(checkpoint, name=name, description=description)
-    vocabulary = _vocabulary(checkpoint, data.texts)
-    source = checkpoint_embedder(checkpoint, device=torch.device("cpu"))
-    frames = _frames(source, data)
-    networks = _networks(checkpoint, manifest, progress)
-    exported = Embedder(
-        OrtBackend(_draft(out, manifest, networks), device="cpu", precision="fp32"),
-        sampling=manifest.sampling,
-        preprocess=manifest.preprocess,
-        tokenizer=Tokenizer.from_json(vocabulary),
+    options = options or ExportOptions()
+    if not source.data.pairs and (options.fp16 or options.int8):
+        raise OptionError("fp16 and int8 need pairs of videos on which they are compared; give some with --pairs FILE")
+    refuse_unwritable(out)
+    manifest = _manifest(source)
+    gate = Gate(source.embedder(), manifest, source.data, num_pairs=options.gate_pairs, progress=progress)
+    networks = _networks(source, manifest, progress)
+    judged = _judge_all(source, gate, networks, options, progress)
+    report = GateReport(
+        name=source.name,
+        pairs_from=source.data.source,
+        asked=options.gate_pairs,
+        labelled=len(source.data.pairs),
+        same=sum(pair.same for pair in source.data.pairs),
+        videos=gate.num_videos,
+        pairs=gate.pairs,
+        precisions=tuple(entry.report for entry in judged),
     )
-    what = f"comparing the export with PyTorch on {len(data.pairs)} pairs"
-    progress(what, 0, len(data.videos))
-    try:
-        by_role = check_roles(source, exported, frames, data.texts)
-        report = check_pairs(
-            source, exported, clips=data.clips, pairs=data.pairs, progress=lambda *parts: progress(what, *parts)
-        )
-    except BundleError as error:
-        raise ExportError(f"{error}; nothing was written") from error
     final = dataclasses.replace(
         manifest,
-        default_method=report.default_method,
-        thresholds=_thresholds(report, manifest.sampling.key),
+        default_method=source.default_method or report.default_method,
+        thresholds=tuple(threshold for entry in judged for threshold in entry.thresholds),
         checks={
             **report.to_json(),
-            "relative_difference_by_role": by_role,
             "batch_sizes": list(BATCH_SIZES),
-            "provider": exported.backend.provider,
-            "pairs_from": data.source,
-            "pairs_sha256": data.sha256,
+            "pairs_from": source.data.source,
+            "pairs_sha256": source.data.sha256,
         },
+        speed=_speed(report),
     )
-    tokenizer = NewTokenizer(context_length=checkpoint.model.context_length, data=vocabulary.encode())
-    return write_bundle(out, final, networks, tokenizer=tokenizer), report
+    files = (
+        dataclasses.replace(network, precision=entry.variant.precision)
+        for entry in judged
+        for network in entry.variant.networks.values()
+    )
+    return write_bundle(out, final, files, tokenizer=source.tokenizer, reports=gate_documents(report)), report
 
 
-def _refuse_unwritable(out: Path) -> None:
+def _judge_all(
+    source: ExportSource,
+    gate: Gate,
+    networks: Mapping[str, NewNetwork],
+    options: ExportOptions,
+    progress: Progress,
+) -> list[_Judged]:
+    """All variants that were asked for, every one of them within its limits. Raises `ExportError`."""
+    fp32 = Variant(precision="fp32", networks=networks)
+    variants = [fp32]
+    if options.fp16:
+        progress("converting the networks to fp16", 0, 1)
+        variants.append(
+            Variant(precision="fp16", networks={role: to_fp16(network) for role, network in networks.items()})
+        )
+    with contextlib.ExitStack() as children:
+        running = [children.enter_context(gate.running(variant)) for variant in variants]
+        alone = [_checked(gate, entry, options.limits) for entry in running]
+        if options.int8 is not None:
+            batches = {} if options.int8 == "dynamic" else calibration_batches(source.embedder(), source.data)
+            limits = options.limits["int8"]
+            int8 = int8_variant(gate, fp32, batches, mode=options.int8, limits=limits, progress=progress)
+            running.append(children.enter_context(gate.running(int8)))
+            alone.append(_checked(gate, running[-1], options.limits))
+        measured: Sequence[Measured | None] = gate.measure(running) if source.data.pairs else [None]
+        judged = []
+        for entry, differences, found in zip(running, alone, measured, strict=True):
+            verdict = _judge(gate, entry, differences, found, options.limits)
+            if verdict.report.refusals and entry.variant.precision == "int8":
+                verdict = _with_fewer_networks(gate, fp32, verdict, options.limits, progress)
+            _refuse(verdict.report.refusals)
+            judged.append(verdict)
+    return judged
+
+
+def _checked(gate: Gate, running: Running, limits: Mapping[str, Limits]) -> dict[str, tuple[Difference, ...]]:
+    """The networks' differences. Raises `ExportError` before any video is decoded if they are too large."""
+    precision = running.variant.precision
+    found = gate.check_networks(running)
+    texts = (text for differences in found.values() for d in differences for text in d.refusals(limits[precision]))
+    _refuse([f"{precision}: {text}" for text in texts])
+    return found
+
+
+def _judge(
+    gate: Gate,
+    running: Running,
+    differences: Mapping[str, Sequence[Difference]],
+    measured: Measured | None,
+    limits: Mapping[str, Limits],
+) -> _Judged:
+    precision = running.variant.precision
+    thresholds = () if measured is None else tuple(_thresholds(measured, precision, running.embedder.sampling.key))
+    report = gate.report(
+        running,
+        differences,
+        measured,
+        thresholds={entry.method: entry.threshold for entry in thresholds},
+        limits=limits[precision],
+    )
+    return _Judged(variant=running.variant, report=report, thresholds=thresholds)
+
+
+def _with_fewer_networks(
+    gate: Gate, fp32: Variant, refused: _Judged, limits: Mapping[str, Limits], progress: Progress
+) -> _Judged:
+    """The first variant with one quantized network less that passes, else what was refused."""
+    for variant in fewer_networks(fp32, refused.variant, reason=refused.report.refusals[0]):
+        progress(f"int8: {variant.notes[-1]}", 1, 1)
+        with gate.running(variant) as running:
+            differences = _checked(gate, running, limits)
+            verdict = _judge(gate, running, differences, gate.measure([running])[0], limits)
+        if not verdict.report.refusals:
+            return verdict
+        progress(f"int8: refused as well: {verdict.report.refusals[0]}", 1, 1)
+    return refused
+
+
+def _refuse(refusals: Sequence[str]) -> None:
+    """Raises `ExportError` if there are any."""
+    if refusals:
+        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+        raise ExportError(f"{refusals[0]}{more}; nothing was written")
+
+
+def _thresholds(measured: Measured, precision: str, sampling: str) -> Iterator[Threshold]:
+    for method in METHODS:
+        distances = measured.distances[method]
+        _, threshold, eer = distances.thresholds()
+        yield Threshold(
+            method=method,
+            precision=precision,
+            sampling=sampling,
+            threshold=threshold,
+            calibrated=Calibration(
+                pairs=len(distances.same),
+                same=int(distances.same.sum()),
+                auc=distances.auc(),
+                eer=eer,
+                rule=_RULE,
+            ),
+        )
+
+
+def _speed(report: GateReport) -> dict[str, float]:
+    """See `Manifest.speed`: of what ran on the CPU as it will run there."""
+    if not has_int8_instructions():
+        return {}
+    deployed = [entry for entry in report.precisions if (entry.device, entry.optimization) == ("cpu", "all")]
+    return {entry.precision: round(entry.milliseconds, 3) for entry in deployed if entry.milliseconds}
+
+
+def refuse_unwritable(out: Path) -> None:
     """Refuse an `out` that cannot become a bundle before any work is done. Raises `OutputError`."""
     refuse_foreign(out)
     there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
@@ -131,38 +262,17 @@ def _refuse_unwritable(out: Path) -> None:
         raise OutputError(f"{out}: cannot be made: no permission to write in {there}")
 
 
-def _manifest(checkpoint: Checkpoint, *, name: str | None, description: str | None) -> Manifest:
+def _manifest(source: ExportSource) -> Manifest:
     """What is known before the networks are; the default method is a placeholder."""
-    model, record = checkpoint.model, checkpoint.record
-    folder = checkpoint.folder.resolve()
-    name = name or (folder.parent if folder.name == "checkpoint" else folder).name
-    if not name.isprintable():
-        raise OptionError(f"the bundle's name {name!r} must be one line of printable text; give one with --name")
-    data = dict(record.get("data") or {})
-    data["folder"] = Path(data.get("folder", "")).name
-    known = f"Trained on the videos of {data['folder']}; what it makes of other footage was not measured."
     return Manifest(
-        name=name,
-        description=description or known,
-        sampling=model.sampling,
-        preprocess=model.preprocess,
+        name=source.name,
+        description=source.description,
+        sampling=source.model.sampling,
+        preprocess=source.model.preprocess,
         default_method="alignment",
         tools=_tools(),
-        training={
-            "config": _settings(checkpoint),
-            "data": data,
-            "metrics": record.get("metrics"),
-            "versions": record.get("versions"),
-        },
+        training=source.training,
     )
-
-
-def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The run's settings, without the paths of the machine it ran on."""
-    settings = checkpoint.config.to_json()
-    settings["data"]["cache"] = ""
-    settings["model"]["pretrained"] = Path(settings["model"]["pretrained"]).name
-    return settings
 
 
 def _tools() -> dict[str, str]:
@@ -177,74 +287,17 @@ def _installed(package: str) -> str:
         return "from another wheel"
 
 
-def _vocabulary(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
-    """The text of the bundle's tokenizer, if it gives the ids that the model was trained with."""
-    clip, length = checkpoint.config.model.clip, checkpoint.model.context_length
-    text_config = (open_clip.get_model_config(clip) or {}).get("text_cfg") or {}
-    vocabulary = clip_tokenizer_json(context_length=length)
-    if "hf_tokenizer_name" not in text_config:
-        wanted = open_clip.get_tokenizer(clip, context_length=length)(list(texts)).numpy()
-        if np.array_equal(wanted, Tokenizer.from_json(vocabulary)(texts)):
-            return vocabulary
-    raise ExportError(f"{clip}: its text tower has a tokenizer of its own, and only CLIP's can be exported")
-
-
-def _networks(checkpoint: Checkpoint, manifest: Manifest, progress: Progress) -> list[NewNetwork]:
+def _networks(source: ExportSource, manifest: Manifest, progress: Progress) -> dict[str, NewNetwork]:
+    """The fp32 networks, by role."""
     metadata = {
         "weaksvr.name": manifest.name,
         "weaksvr.version": __version__,
         "weaksvr.sampling": json.dumps(manifest.sampling.to_json()),
         "weaksvr.preprocess": json.dumps(manifest.preprocess.to_json()),
     }
-    graphs = list(role_graphs(checkpoint.model).values())
-    networks = []
-    for done, graph in enumerate(graphs):
-        progress(f"exporting the {graph.role} network", done, len(graphs))
-        networks.append(export_onnx(graph, metadata={"weaksvr.role": graph.role, **metadata}))
+    graphs = role_graphs(source.model)
+    networks = {}
+    for done, (role, graph) in enumerate(graphs.items()):
+        progress(f"exporting the {role} network", done, len(graphs))
+        networks[role] = export_onnx(graph, metadata={"weaksvr.role": role, **metadata})
     return networks
-
-
-def _draft(out: Path, manifest: Manifest, networks: Sequence[NewNetwork]) -> _Draft:
-    files = tuple(
-        NetworkFile(
-            role=network.role,
-            precision=network.precision,
-            path=f"{network.role}.onnx",
-            bytes=len(network.data),
-            sha256=hashlib.sha256(network.data).hexdigest(),
-            opset=network.opset,
-            inputs=network.inputs,
-            outputs=network.outputs,
-        )
-        for network in networks
-    )
-    contents = {file.path: network.data for file, network in zip(files, networks, strict=True)}
-    return _Draft(out, dataclasses.replace(manifest, files=files), contents)
-
-
-def _frames(source: Embedder, data: CalibrationData) -> NDArray[np.uint8]:
-    """Real frames of the first videos, uint8 (n, H, W, 3), as many as the largest batch needs if there are so many."""
-    parts = {clip.video: (clip.start, clip.end) for clip in data.clips}
-    frames: list[NDArray[np.uint8]] = []
-    for video in data.videos:
-        start, end = parts.get(video, (None, None))
-        sampled = source.read(video, start=start, end=end).frames
-        frames.append(sampled.reshape(-1, *sampled.shape[2:]))
-        if sum(map(len, frames)) >= max(BATCH_SIZES):
-            break
-    return np.concatenate(frames)
-
-
-def _thresholds(report: GateReport, sampling_key: str) -> tuple[Threshold, ...]:
-    return tuple(
-        Threshold(
-            method=method,
-            precision="fp32",
-            sampling=sampling_key,
-            threshold=result.threshold,
-            calibrated=Calibration(
-                pairs=report.num_pairs, same=report.num_same, auc=result.auc, eer=result.eer, rule=_RULE
-            ),
-        )
-        for method, result in report.methods.items()
-    )

@@ -1,243 +1,279 @@
-"""Accept an exported model only if it computes what its source computes, on real frames.
+"""Accept a variant of a model only if it decides as PyTorch in fp32 does, on real videos.
 
-What is asked for:
+What is compared, each time on the very bytes that the bundle would hold, in a process of their own:
 
-- every network alone, on several batch sizes: the largest difference of an output is at most `MAX_DIFFERENCE` of that
-  output's root mean square, as towers differ in the size of their features;
-- H and v of every calibration video, from the file to the embedding: the largest difference is at most
-  `MAX_DIFFERENCE`, and at most that share of their root mean square, so that small embeddings are checked as strictly;
-- the AUC of both ways to compare: equal to four digits.
+- every network alone, on several batch sizes (`probes`);
+- H and v of every video of the pairs, from the decoded frames on, with the preprocessing that the manifest states;
+- the verdicts of both ways to compare, each variant at the threshold that its bundle holds, PyTorch at its own.
 
-Rounding in fp32 stays about 30 times below the first two.
+The limits are those of `limits`. Nothing is decided by a variant's speed, so that an export can be repeated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.bundle import NewNetwork
+from ..runtime.bundle_format import Manifest
 from ..runtime.embedder import Embedder, VideoEmbedding
-from ..runtime.errors import ExportError
+from ..runtime.errors import BundleError, ExportError
 from ..runtime.evaluate import pair_distances
 from ..runtime.manifest import Clip, Pair
-from ..runtime.metrics import equal_error_threshold, roc_auc
-from ..runtime.preprocess import normalize
 from ..runtime.spec import METHODS, Method
 from ..runtime.verify import check_direction
+from .calibration import CalibrationData, further_pairs
+from .difference import Difference
+from .draft import make_draft
+from .isolated import Child, IsolatedBackend
+from .limits import Limits
+from .probes import compare_network, make_probes, shown
+from .verdicts import Distances, Verdicts, judge
 
-__all__ = [
-    "BATCH_SIZES",
-    "MAX_AUC_CHANGE",
-    "MAX_DIFFERENCE",
-    "GateReport",
-    "MethodReport",
-    "check_pairs",
-    "check_roles",
-]
+__all__ = ["Gate", "Measured", "PrecisionReport", "Running", "Variant"]
 
-MAX_DIFFERENCE = 1e-4
-"""Largest accepted difference, see above."""
-
-MAX_AUC_CHANGE = 5e-5
-"""So that the AUC of source and export agree to four digits."""
-
-BATCH_SIZES = (1, 2, 7, 64)
-"""One, the smallest that is not one, an odd one, and one larger than the deployed code uses."""
+Progress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MethodReport:
-    """One way to compare on the calibration pairs.
+class Variant:
+    """A model in one precision.
 
     Attributes:
-        auc: the export's.
-        source_auc: PyTorch's.
-        threshold: the export's, where both kinds of error are equally frequent, and `eer`, how frequent they are.
-        flips: verdicts that differ between source and export, each at its own such threshold.
+        networks: by role.
+        notes: decisions that were made, for people.
     """
 
-    auc: float
-    source_auc: float
-    threshold: float
-    eer: float
-    flips: int
+    precision: str
+    networks: Mapping[str, NewNetwork]
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GateReport:
-    """What came out on the calibration pairs.
+class Running:
+    """A variant whose networks are loaded in a child."""
+
+    variant: Variant
+    backend: IsolatedBackend
+    embedder: Embedder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What came out for a variant on the videos.
 
     Attributes:
-        max_difference: largest absolute difference of `video_vector` and `frame_features`.
-        methods: by way to compare.
-        num_videos, num_pairs, num_same: what was compared.
+        videos: differences of v and H.
+        distances: of all pairs, by way to compare.
+        milliseconds: that the networks took for a video, median.
     """
 
-    max_difference: Mapping[str, float]
-    methods: Mapping[Method, MethodReport]
-    num_videos: int
-    num_pairs: int
-    num_same: int
+    videos: tuple[Difference, ...]
+    distances: Mapping[Method, Distances]
+    milliseconds: float
 
-    @property
-    def default_method(self) -> Method:
-        """The way to compare with the higher AUC; of equals the alignment, on which weights are chosen as well."""
-        return max(("alignment", "vector"), key=lambda method: self.methods[method].auc)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrecisionReport:
+    """What the gate says about a variant.
+
+    Attributes:
+        device, provider, optimization: where and how its networks ran.
+        networks, videos: differences from PyTorch.
+        verdicts, distances: by way to compare.
+        num_bytes: size of its networks.
+        refusals: what is beyond the limits; it has passed if nothing is.
+    """
+
+    precision: str
+    device: str
+    provider: str
+    optimization: str
+    networks: tuple[Difference, ...]
+    videos: tuple[Difference, ...]
+    verdicts: Mapping[Method, Verdicts]
+    distances: Mapping[Method, Distances]
+    limits: Limits
+    num_bytes: int
+    milliseconds: float
+    notes: tuple[str, ...]
+    refusals: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        kept = ("device", "provider", "optimization", "num_bytes", "milliseconds", "notes")
+        return {
+            **{name: getattr(self, name) for name in kept},
+            "limits": dataclasses.asdict(self.limits),
+            "networks": [dataclasses.asdict(difference) for difference in self.networks],
+            "videos": [dataclasses.asdict(difference) for difference in self.videos],
+            "methods": {method: verdicts.to_json() for method, verdicts in self.verdicts.items()},
+        }
 
 
-def check_roles(
-    source: Embedder, exported: Embedder, frames: NDArray[np.uint8], texts: Sequence[str]
-) -> dict[str, float]:
-    """Compare every network alone on every one of `BATCH_SIZES`.
-
-    Args:
-        source: over PyTorch.
-        exported: over the exported networks.
-        frames: uint8 (n, H, W, 3), real frames; repeated if there are fewer than are needed.
-        texts: real steps and paragraphs; repeated as well.
-
-    Returns:
-        Largest difference by role, as a share of the root mean square of PyTorch's output.
-
-    Raises:
-        ExportError: if one is larger than `MAX_DIFFERENCE`.
-    """
-    inputs = _role_inputs(source, frames, texts)
-    worst = dict.fromkeys(inputs, 0.0)
-    for role, (name, rows) in inputs.items():
-        for size in BATCH_SIZES:
-            batch = {name: rows[:size]}
-            wanted, found = source.backend.run(role, batch), exported.backend.run(role, batch)
-            for output, array in wanted.items():
-                what = f"the {role} network, {output}, batch of {size}"
-                difference = _difference(what, array, found[output])
-                scale = _scale(array)
-                _accept(what, difference, MAX_DIFFERENCE * scale)
-                worst[role] = max(worst[role], difference / scale if scale else 0.0)
-    return worst
-
-
-def _role_inputs(
-    source: Embedder, frames: NDArray[np.uint8], texts: Sequence[str]
-) -> dict[str, tuple[str, NDArray[Any]]]:
-    """The input tensor of every role, with as many different rows as the largest batch has."""
-    size, T = max(BATCH_SIZES), source.sampling.num_frames
-    pixels = normalize(np.resize(frames, (max(size, T), *frames.shape[1:])), source.preprocess)
-    features = source.backend.run("vision", {"frames": pixels})["features"]
-    windows = (np.arange(size)[:, None] + np.arange(T)) % len(features)  # (B, T), each row starts a frame later
-    inputs: dict[str, tuple[str, NDArray[Any]]] = {
-        "vision": ("frames", pixels[:size]),
-        "temporal": ("features", features[windows]),
-    }
-    if source.tokenizer is not None:
-        inputs["text"] = ("tokens", source.tokenizer([texts[row % len(texts)] for row in range(size)]))
-    return inputs
-
-
-def check_pairs(
-    source: Embedder,
-    exported: Embedder,
-    *,
-    clips: Sequence[Clip],
-    pairs: Sequence[Pair],
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> GateReport:
-    """Compare on pairs of real videos, from the file to the verdict, and calibrate the export's thresholds on them.
+class Gate:
+    """Compares variants with PyTorch on one set of pairs.
 
     Args:
-        source: over PyTorch.
-        exported: over the exported networks.
-        clips: where a video is one of these, the clip's start and end hold.
-        pairs: of both kinds.
-        progress: called with (videos done, videos in all), also before the first.
+        pytorch: the deployed code over PyTorch.
+        manifest: what the bundle will say, but for files, thresholds and checks.
+        data: labelled pairs to calibrate and compare on.
+        num_pairs: pairs to compare in all; see `further_pairs`.
+        progress: called with (what is being done, parts done, parts in all).
 
-    Raises:
-        ExportError: if an embedding differs by more than `MAX_DIFFERENCE`, or an AUC by more than `MAX_AUC_CHANGE`.
-        VideoError: if a video cannot be used.
+    Attributes:
+        pairs: all pairs that are compared, the labelled ones first.
     """
-    videos = list(dict.fromkeys(path for pair in pairs for path in (pair.video_a, pair.video_b)))
-    parts = {clip.video: (clip.start, clip.end) for clip in clips}
-    wanted: dict[Path, VideoEmbedding] = {}
-    found: dict[Path, VideoEmbedding] = {}
-    worst = {"video_vector": 0.0, "frame_features": 0.0}
-    for done, path in enumerate(videos):
-        progress(done, len(videos))
-        start, end = parts.get(path, (None, None))
-        sampled = source.read(path, start=start, end=end)
-        wanted[path], found[path] = source.embed_sampled(sampled), exported.embed_sampled(sampled)
-        for method in METHODS:
-            check_direction(wanted[path], method=method)
-        differences = _embedding_differences(wanted[path], found[path])
-        worst = {name: max(worst[name], value) for name, value in differences.items()}
-    progress(len(videos), len(videos))
-    same = np.array([pair.same for pair in pairs])
-    return GateReport(
-        max_difference=worst,
-        methods={method: _method_report(wanted, found, pairs, same, method) for method in METHODS},
-        num_videos=len(videos),
-        num_pairs=len(pairs),
-        num_same=int(same.sum()),
-    )
 
+    def __init__(
+        self, pytorch: Embedder, manifest: Manifest, data: CalibrationData, *, num_pairs: int, progress: Progress
+    ) -> None:
+        self._pytorch = pytorch
+        self._manifest = manifest
+        self._progress = progress
+        parts = {clip.video: clip for clip in data.clips}
+        self._clips = [parts.get(video, Clip(video=video, steps=())) for video in data.videos]
+        self._same = np.array([pair.same for pair in data.pairs], dtype=np.bool_)
+        further = [Pair(video_a=a, video_b=b, same=False) for a, b in further_pairs(data, num_pairs)]
+        self.pairs = (*data.pairs, *further)
+        self._probes = make_probes(pytorch, self._clips, data.texts)
+        self._wanted: dict[Path, VideoEmbedding] = {}
+        self._source_distances: dict[Method, NDArray[np.float64]] = {}
 
-def _embedding_differences(wanted: VideoEmbedding, found: VideoEmbedding) -> dict[str, float]:
-    outputs = {
-        "video_vector": (wanted.vector, found.vector),
-        "frame_features": (wanted.frame_features, found.frame_features),
-    }
-    differences = {}
-    for name, (array, other) in outputs.items():
-        what = f"{wanted.path}: {name}"
-        differences[name] = _difference(what, array, other)
-        _accept(what, differences[name], MAX_DIFFERENCE * min(1.0, _scale(array)))
-    return differences
+    @property
+    def num_videos(self) -> int:
+        """Videos that are embedded."""
+        return len(self._clips)
 
+    @contextlib.contextmanager
+    def running(self, variant: Variant) -> Iterator[Running]:
+        """Load a variant's networks in a child. Raises `ExportError`."""
+        draft = make_draft(self._manifest, variant.networks.values(), precision=variant.precision)
+        with Child(variant.precision) as child:
+            backend = IsolatedBackend(child, draft, precision=variant.precision)
+            embedder = Embedder(
+                backend,
+                sampling=draft.manifest.sampling,
+                preprocess=draft.manifest.preprocess,
+                tokenizer=self._pytorch.tokenizer,
+            )
+            yield Running(variant=variant, backend=backend, embedder=embedder)
 
-def _method_report(
-    wanted: Mapping[Path, VideoEmbedding],
-    found: Mapping[Path, VideoEmbedding],
-    pairs: Sequence[Pair],
-    same: NDArray[np.bool_],
-    method: Method,
-) -> MethodReport:
-    source_distances = pair_distances(wanted, pairs, method=method)
-    distances = pair_distances(found, pairs, method=method)
-    source_auc, auc = roc_auc(same, source_distances), roc_auc(same, distances)
-    if abs(auc - source_auc) > MAX_AUC_CHANGE:
-        raise ExportError(
-            f"{method}: the export's AUC is {auc:.6f}, PyTorch's {source_auc:.6f}: the model hardly tells the videos "
-            "apart, so that rounding decides; train it further"
+    def check_networks(self, running: Running) -> dict[str, tuple[Difference, ...]]:
+        """Compare every network alone, by role. Raises `ExportError` if one cannot be compared."""
+        with _named(running.variant.precision):
+            return {
+                probe.role: compare_network(self._pytorch.backend, running.backend, probe) for probe in self._probes
+            }
+
+    def measure(self, all_running: Sequence[Running]) -> list[Measured]:
+        """Embed every video once by every variant, and once by PyTorch if that was not done before.
+
+        Raises:
+            ExportError: if a variant cannot be run, or computes what is no number.
+            VideoError: if a video cannot be used.
+        """
+        names = ", ".join(running.variant.precision for running in all_running)
+        what = f"comparing {names} with PyTorch on {len(self._clips)} videos, {len(self.pairs)} pairs"
+        worst: list[dict[str, Difference]] = [{} for _ in all_running]
+        found: list[dict[Path, VideoEmbedding]] = [{} for _ in all_running]
+        seconds: list[list[float]] = [[] for _ in all_running]
+        for done, clip in enumerate(self._clips):
+            self._progress(what, done, len(self._clips))
+            sampled = self._pytorch.read(clip.video, start=clip.start, end=clip.end)
+            wanted = self._wanted.get(clip.video) or self._pytorch.embed_sampled(sampled)
+            self._wanted[clip.video] = wanted
+            for method in METHODS:
+                check_direction(wanted, method=method)
+            for row, running in enumerate(all_running):
+                before = running.backend.seconds
+                with _named(running.variant.precision):
+                    found[row][clip.video] = running.embedder.embed_sampled(sampled)
+                    for difference in _of_video(clip.video, wanted, found[row][clip.video]):
+                        earlier = worst[row].get(difference.what, difference)
+                        worst[row][difference.what] = earlier.merged(difference)
+                seconds[row].append(running.backend.seconds - before)
+        self._progress(what, len(self._clips), len(self._clips))
+        return [
+            Measured(
+                videos=tuple(worst[row].values()),
+                distances=self._distances(found[row]),
+                milliseconds=statistics.median(seconds[row]) * 1e3,
+            )
+            for row in range(len(all_running))
+        ]
+
+    def _distances(self, found: Mapping[Path, VideoEmbedding]) -> dict[Method, Distances]:
+        if not self._source_distances:
+            self._source_distances = {m: pair_distances(self._wanted, self.pairs, method=m) for m in METHODS}
+        return {
+            method: Distances(source=source, variant=pair_distances(found, self.pairs, method=method), same=self._same)
+            for method, source in self._source_distances.items()
+        }
+
+    def report(
+        self,
+        running: Running,
+        networks: Mapping[str, Sequence[Difference]],
+        measured: Measured | None,
+        *,
+        thresholds: Mapping[Method, float],
+        limits: Limits,
+    ) -> PrecisionReport:
+        """Judge a variant.
+
+        Args:
+            running: the variant.
+            networks: from `check_networks`.
+            measured: from `measure`; None where there are no pairs.
+            thresholds: those that the bundle will hold for it.
+            limits: for its precision.
+        """
+        names = [f"{shown(pair.video_a)} and {shown(pair.video_b)}" for pair in self.pairs]
+        videos, distances = ((), {}) if measured is None else (measured.videos, measured.distances)
+        alone = tuple(difference for differences in networks.values() for difference in differences)
+        refusals = [text for difference in (*alone, *videos) for text in difference.refusals(limits)]
+        verdicts = {}
+        for method, found in distances.items():
+            verdicts[method] = judge(found, threshold=thresholds[method], tie=limits.tie)
+            refusals += verdicts[method].refusals(method, limits, names=names, distances=found)
+        backend, variant = running.backend, running.variant
+        return PrecisionReport(
+            precision=variant.precision,
+            device=backend.device,
+            provider=backend.provider,
+            optimization=backend.optimization,
+            networks=alone,
+            videos=videos,
+            verdicts=verdicts,
+            distances=distances,
+            limits=limits,
+            num_bytes=sum(len(network.data) for network in variant.networks.values()),
+            milliseconds=0.0 if measured is None else measured.milliseconds,
+            notes=variant.notes,
+            refusals=tuple(f"{variant.precision}: {text}" for text in refusals),
         )
-    source_threshold, _ = equal_error_threshold(same, source_distances)
-    threshold, eer = equal_error_threshold(same, distances)
-    flips = int(((distances <= threshold) != (source_distances <= source_threshold)).sum())
-    return MethodReport(auc=auc, source_auc=source_auc, threshold=threshold, eer=eer, flips=flips)
 
 
-def _difference(what: str, wanted: NDArray[Any], found: NDArray[Any]) -> float:
-    """Largest absolute difference; NaN if there is one on either side."""
-    if wanted.shape != found.shape:
-        raise ExportError(f"{what}: the export gives shape {found.shape}, PyTorch {wanted.shape}; nothing was written")
-    if not np.isfinite(wanted).all():
-        raise ExportError(f"{what}: PyTorch itself computes values that are no numbers; train the model again")
-    return float(np.abs(wanted.astype(np.float64) - found).max())
+def _of_video(video: Path, wanted: VideoEmbedding, found: VideoEmbedding) -> list[Difference]:
+    """The differences of v and H. A video small in its features is compared as strictly as a large one."""
+    frames = [f"frame {index} of {shown(video)}" for index in wanted.indices]
+    return [
+        Difference.of("video_vector", wanted.vector[None], found.vector[None], rows=[shown(video)], largest_scale=1.0),
+        Difference.of("frame_features", wanted.frame_features, found.frame_features, rows=frames, largest_scale=1.0),
+    ]
 
 
-def _scale(array: NDArray[Any]) -> float:
-    """Root mean square."""
-    return float(np.sqrt(np.square(array, dtype=np.float64).mean()))
-
-
-def _accept(what: str, difference: float, limit: float) -> None:
-    if not difference <= limit:  # so put, NaN is refused
-        raise ExportError(
-            f"{what}: the export differs from PyTorch by {difference:.3g}, more than {limit:.3g}; nothing was written"
-        )
+@contextlib.contextmanager
+def _named(precision: str) -> Iterator[None]:
+    """What goes wrong while a variant runs is an `ExportError` that names it."""
+    try:
+        yield
+    except BundleError as error:
+        raise ExportError(f"{precision}: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..train.model import WeakSVR
+from .source import SourceModel
 
 __all__ = ["RoleGraph", "role_graphs"]
 
@@ -32,7 +32,7 @@ class RoleGraph:
     rows: str
 
 
-def role_graphs(model: WeakSVR) -> Mapping[str, RoleGraph]:
+def role_graphs(model: SourceModel) -> Mapping[str, RoleGraph]:
     """The three networks of a model, which is moved to the CPU and put into evaluation mode."""
     model.cpu().eval()
     spec = model.preprocess

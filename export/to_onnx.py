@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import itertools
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import onnx
 import torch
@@ -40,6 +42,7 @@ def export_onnx(graph: RoleGraph, *, metadata: Mapping[str, str]) -> NewNetwork:
     layout = ROLES[graph.role]
     proto = _trace(graph)
     _strip(proto)
+    _share(proto.graph)
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return NewNetwork(
@@ -109,6 +112,32 @@ def _strip(proto: onnx.ModelProto) -> None:
         for holder in holders:
             del holder.metadata_props[:]
             holder.ClearField("doc_string")
+
+
+def _share(graph: onnx.GraphProto) -> None:
+    """Keep equal constants once: the exporter writes a causal mask for every layer that uses it."""
+    first: dict[tuple[Any, ...], str] = {}
+    names: dict[str, str] = {}
+    for tensor in graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        key = (tensor.data_type, array.shape, hashlib.sha256(array.tobytes()).digest())
+        names[tensor.name] = first.setdefault(key, tensor.name)
+    for index in reversed(range(len(graph.initializer))):
+        name = graph.initializer[index].name
+        if names[name] != name:
+            del graph.initializer[index]
+    for node in _nodes(graph):
+        for index, name in enumerate(node.input):
+            node.input[index] = names.get(name, name)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those of branches and loops included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
 
 
 def _tensor_specs(

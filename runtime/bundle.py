@@ -3,6 +3,7 @@
     manifest.json                    what is in the bundle, see `Manifest`; replaced last
     <role>.<precision>.<sha8>.onnx   one network, without external data
     tokenizer.<sha8>.json            for `tokenizers`, if there is a text network
+    gate.<sha8>.md, gate.<sha8>.svg  what the export's gate found, for people
 
 A file's name carries the start of its SHA-256, so a rewritten bundle never overwrites what the old manifest lists:
 whenever writing stops, the folder is the old bundle or the new one. What is loaded is what was hashed: `Bundle.read`
@@ -18,14 +19,24 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final, Self
+from typing import Final, Literal, Self
 
-from .bundle_format import REQUIRED_ROLES, ROLES, SCHEMA, Calibration, Manifest, NetworkFile, Threshold, TokenizerFile
+from .bundle_format import (
+    REQUIRED_ROLES,
+    ROLES,
+    SCHEMA,
+    Calibration,
+    Manifest,
+    NetworkFile,
+    ReportFile,
+    Threshold,
+    TokenizerFile,
+)
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OutputError
 from .onnx_scan import refuse_external_data
-from .spec import TensorSpec
+from .spec import Cleaning, TensorSpec
 from .storage import sha256_of, write_bytes
 
 __all__ = [
@@ -37,7 +48,9 @@ __all__ = [
     "Manifest",
     "NetworkFile",
     "NewNetwork",
+    "NewReport",
     "NewTokenizer",
+    "ReportFile",
     "Threshold",
     "TokenizerFile",
     "refuse_foreign",
@@ -49,7 +62,9 @@ MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 16 * 2**20
 DEFAULT_BUNDLE: Final = Path(__file__).parent / "assets" / "default"
 
-OWN_FILE = re.compile(r"[a-z]+\.[a-z0-9]+\.[0-9a-f]{8}\.onnx|tokenizer\.[0-9a-f]{8}\.json")
+OWN_FILE = re.compile(
+    r"[a-z]+\.[a-z0-9]+\.[0-9a-f]{8}\.onnx|tokenizer\.[0-9a-f]{8}\.json|gate\.[0-9a-f]{8}\.(?:md|svg)"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +99,7 @@ class Bundle:
                 _locate(folder, entry)
         return bundle
 
-    def read(self, entry: NetworkFile | TokenizerFile) -> bytes:
+    def read(self, entry: NetworkFile | TokenizerFile | ReportFile) -> bytes:
         """The content of a listed file, after its size, its hash and (for a network) its self-containment are checked.
 
         Raises:
@@ -123,7 +138,7 @@ def _read_manifest(folder: Path, given: str) -> Manifest:
         raise BundleError(f"{path}: is not valid JSON ({error})") from error
 
 
-def _locate(folder: Path, entry: NetworkFile | TokenizerFile) -> Path:
+def _locate(folder: Path, entry: NetworkFile | TokenizerFile | ReportFile) -> Path:
     """The path of a listed file, if it is a plain file of the right size inside `folder`."""
     relative = PurePosixPath(entry.path)
     if relative.is_absolute() or ".." in relative.parts or not relative.parts or re.search(r"[\\:\0]", entry.path):
@@ -157,10 +172,28 @@ class NewNetwork:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewTokenizer:
-    """A tokenizer that is to be written into a bundle; `data` is the content of its `tokenizers` JSON file."""
+    """A tokenizer that is to be written into a bundle; `data` is the content of its `tokenizers` JSON file.
+
+    The other attributes are those of `TokenizerFile`.
+    """
 
     context_length: int
+    cleaning: Cleaning = "lower"
+    zeroed_id: int | None = None
     data: bytes = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewReport:
+    """What the export's gate found, to be written into a bundle: Markdown (`md`), or its picture (`svg`)."""
+
+    suffix: Literal["md", "svg"]
+    data: bytes = dataclasses.field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The file's name in the bundle, by which reports may refer to each other."""
+        return f"gate.{hashlib.sha256(self.data).hexdigest()[:8]}.{self.suffix}"
 
 
 def write_bundle(
@@ -169,14 +202,17 @@ def write_bundle(
     networks: Iterable[NewNetwork],
     *,
     tokenizer: NewTokenizer | None = None,
+    reports: Iterable[NewReport] = (),
 ) -> Bundle:
     """Write a bundle into the folder `out`, which is afterwards the new bundle, or after any failure what it was.
 
     Args:
         out: a new or empty folder (made with its parents), or a bundle, which is replaced.
-        manifest: everything but `files` and `tokenizer`, which are filled in here.
-        networks: consumed one at a time, so a generator keeps only one network in memory.
+        manifest: everything but `files`, `tokenizer` and `reports`, which are filled in here.
+        networks: consumed one at a time, so a generator keeps only one network in memory. A role that is the same in
+            two precisions is one file.
         tokenizer: needed iff there is a text network.
+        reports: for people.
 
     Raises:
         OutputError: if `out` holds something else, or cannot be written.
@@ -191,9 +227,13 @@ def write_bundle(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
-        files = tuple(_write_network(folder, network) for network in networks)
+        files: list[NetworkFile] = []
+        for network in networks:
+            files.append(_write_network(folder, network, files))
         vocabulary = None if tokenizer is None else _write_tokenizer(folder, tokenizer)
-        return write_manifest(folder, dataclasses.replace(manifest, files=files, tokenizer=vocabulary))
+        written = tuple(_write_report(folder, report) for report in reports)
+        complete = dataclasses.replace(manifest, files=tuple(files), tokenizer=vocabulary, reports=written)
+        return write_manifest(folder, complete)
     finally:
         _sweep(folder)
         for path in made:
@@ -246,9 +286,10 @@ def _is_ours(name: str) -> bool:
     return bool(OWN_FILE.fullmatch(target[1] if target else name) or (target and target[1] == MANIFEST_NAME))
 
 
-def _write_network(folder: Path, network: NewNetwork) -> NetworkFile:
+def _write_network(folder: Path, network: NewNetwork, written: Sequence[NetworkFile]) -> NetworkFile:
     digest = hashlib.sha256(network.data).hexdigest()
-    name = f"{network.role}.{network.precision}.{digest[:8]}.onnx"
+    own_name = f"{network.role}.{network.precision}.{digest[:8]}.onnx"
+    name = next((file.path for file in written if (file.role, file.sha256) == (network.role, digest)), own_name)
     entry = NetworkFile(
         role=network.role,
         precision=network.precision,
@@ -268,7 +309,20 @@ def _write_tokenizer(folder: Path, tokenizer: NewTokenizer) -> TokenizerFile:
     digest = hashlib.sha256(tokenizer.data).hexdigest()
     name = f"tokenizer.{digest[:8]}.json"
     _write_once(folder / name, tokenizer.data, digest)
-    return TokenizerFile(path=name, bytes=len(tokenizer.data), sha256=digest, context_length=tokenizer.context_length)
+    return TokenizerFile(
+        path=name,
+        bytes=len(tokenizer.data),
+        sha256=digest,
+        context_length=tokenizer.context_length,
+        cleaning=tokenizer.cleaning,
+        zeroed_id=tokenizer.zeroed_id,
+    )
+
+
+def _write_report(folder: Path, report: NewReport) -> ReportFile:
+    digest = hashlib.sha256(report.data).hexdigest()
+    _write_once(folder / report.path, report.data, digest)
+    return ReportFile(path=report.path, bytes=len(report.data), sha256=digest)
 
 
 def _write_once(path: Path, data: bytes, digest: str) -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, Self, TypeVar
 
 from .errors import BundleError, BundleVersionError
-from .spec import METHODS, Method, PreprocessSpec, SamplingSpec, TensorSpec
+from .spec import CLEANINGS, METHODS, Cleaning, Method, PreprocessSpec, SamplingSpec, TensorSpec
 
 __all__ = [
     "REQUIRED_ROLES",
@@ -20,6 +20,7 @@ __all__ = [
     "Calibration",
     "Manifest",
     "NetworkFile",
+    "ReportFile",
     "RoleLayout",
     "Threshold",
     "TokenizerFile",
@@ -119,12 +120,24 @@ class NetworkFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerFile:
-    """The text network's tokenizer: a `tokenizers` file and L, the number of tokens a text is padded or cut to."""
+    """The text network's tokenizer: a `tokenizers` file, and what such a file cannot say.
+
+    Attributes:
+        context_length: L, the number of tokens a text is padded or cut to.
+        cleaning: what is done to a text before, see `tokenizer.clean_text`.
+        zeroed_id: an id that becomes 0 afterwards, wherever it stands; None for none.
+    """
 
     path: str
     bytes: int
     sha256: str
     context_length: int
+    cleaning: Cleaning = "lower"
+    zeroed_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.cleaning not in CLEANINGS:
+            raise BundleError(f"cleaning {self.cleaning!r} is not known; use one of {', '.join(CLEANINGS)}")
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -136,6 +149,28 @@ class TokenizerFile:
             bytes=_get(data, "bytes", int),
             sha256=_get(data, "sha256", str),
             context_length=_get(data, "context_length", int),
+            cleaning=data.get("cleaning", "lower"),  # bundles that say nothing are CLIP's
+            zeroed_id=None if data.get("zeroed_id") is None else _get(data, "zeroed_id", int),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ReportFile:
+    """Something for people that comes with a bundle, e.g. what the export's gate found; nothing runs it."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(
+            path=_get(data, "path", str),
+            bytes=_get(data, "bytes", int),
+            sha256=_get(data, "sha256", str),
         )
 
 
@@ -208,6 +243,9 @@ class Manifest:
         tokenizer: None without a text network.
         thresholds: one for each (method, precision, sampling) that was calibrated.
         checks: results of the export's comparisons with its source, free form.
+        reports: the same for people. Bundles made before there were any have none.
+        speed: milliseconds that the networks took for a video at the export, by precision, on a CPU with instructions
+            for int8; empty where it was not measured on such a one.
         tools: versions of what made the bundle.
         training: where the weights come from, free form.
     """
@@ -221,6 +259,8 @@ class Manifest:
     tokenizer: TokenizerFile | None = None
     thresholds: tuple[Threshold, ...] = ()
     checks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reports: tuple[ReportFile, ...] = ()
+    speed: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tools: Mapping[str, str] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -234,9 +274,9 @@ class Manifest:
                 raise BundleError(f"{what} {twice} is listed twice")
 
     @property
-    def entries(self) -> tuple[NetworkFile | TokenizerFile, ...]:
+    def entries(self) -> tuple[NetworkFile | TokenizerFile | ReportFile, ...]:
         """All files of the bundle."""
-        return self.files if self.tokenizer is None else (*self.files, self.tokenizer)
+        return (*self.files, *(() if self.tokenizer is None else (self.tokenizer,)), *self.reports)
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -267,6 +307,8 @@ class Manifest:
             "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
             "thresholds": [threshold.to_json() for threshold in self.thresholds],
             "checks": dict(self.checks),
+            "reports": [report.to_json() for report in self.reports],
+            "speed": dict(self.speed),
             "tools": dict(self.tools),
             "training": dict(self.training),
         }
@@ -301,6 +343,8 @@ class Manifest:
                 tokenizer=None if tokenizer is None else TokenizerFile.from_json(tokenizer),
                 thresholds=tuple(Threshold.from_json(entry) for entry in _get(data, "thresholds", list)),
                 checks=_get(data, "checks", dict),
+                reports=tuple(ReportFile.from_json(entry) for entry in _get({"reports": [], **data}, "reports", list)),
+                speed=_speed(_get({"speed": {}, **data}, "speed", dict)),
                 tools=_get(data, "tools", dict),
                 training=_get(data, "training", dict),
             )
@@ -327,6 +371,13 @@ def _get(data: Mapping[str, Any], key: str, kind: type[T]) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BundleError(f"{key} is {value!r}, but must be of type {kind.__name__}")
     return value
+
+
+def _speed(data: Mapping[str, Any]) -> dict[str, float]:
+    speed = {precision: _get(data, precision, float) for precision in data}
+    if not all(math.isfinite(value) and value > 0 for value in speed.values()):
+        raise BundleError(f"speed is {speed}, but must be milliseconds above 0")
+    return speed
 
 
 def _check_method(method: Any) -> Method:

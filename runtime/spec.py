@@ -12,12 +12,24 @@ from typing import Any, Literal, get_args
 
 from .errors import OptionError
 
-__all__ = ["METHODS", "Method", "PreprocessSpec", "SamplingPolicy", "SamplingSpec", "TensorSpec", "paragraph"]
+__all__ = [
+    "CLEANINGS",
+    "METHODS",
+    "Cleaning",
+    "Method",
+    "PreprocessSpec",
+    "SamplingPolicy",
+    "SamplingSpec",
+    "TensorSpec",
+    "paragraph",
+]
 
 SamplingPolicy = Literal["uniform", "three-view"]
 Resize = Literal["shorter", "squash"]
 Method = Literal["vector", "alignment"]
 METHODS: tuple[Method, ...] = get_args(Method)
+Cleaning = Literal["lower", "whitespace", "canonicalize"]
+CLEANINGS: tuple[Cleaning, ...] = get_args(Cleaning)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -119,6 +119,11 @@ class Model:
         """
         precision, sampling = self.backend.precision, self.embedder.sampling.key
         entry = self.bundle.manifest.threshold(method, precision, sampling)
+        if not self.bundle.manifest.thresholds:
+            raise BundleError(
+                f"{self.bundle.path}: is uncalibrated, it does not know from which distance on two videos differ; "
+                "give --threshold X, or export it with --pairs FILE"
+            )
         if entry is None:
             raise BundleError(
                 f"{self.bundle.path}: has no threshold for method {method}, precision {precision} and sampling "
@@ -222,7 +227,9 @@ def _tokenizer_of(bundle: Bundle) -> Tokenize | None:
             text = bundle.read(entry).decode("utf-8")
         except UnicodeDecodeError as error:
             raise BundleIntegrityError(f"{bundle.path / entry.path}: is not a tokenizer file (not UTF-8)") from error
-        return Tokenizer.from_json(text, context_length=entry.context_length)
+        return Tokenizer.from_json(
+            text, context_length=entry.context_length, cleaning=entry.cleaning, zeroed_id=entry.zeroed_id
+        )
 
     def tokenize(texts: Sequence[str]) -> NDArray[np.int64]:
         return tokenizer()(texts)

@@ -89,21 +89,22 @@ def test_the_training(road):
 def test_the_export(road):
     said = road.said["export"]
     checks, best = said["checks"], road.said["train"]["best"]["val"]
-    assert max(checks["max_difference"].values()) < 1e-4
+    fp32 = checks["gate"]["precisions"]["fp32"]
+    assert max(difference["absolute"] for difference in fp32["videos"]) < 1e-4
     for method in METHODS:
-        found = checks["methods"][method]
+        found = fp32["methods"][method]
         assert f"{found['auc']:.4f}" == f"{found['source_auc']:.4f}" == f"{best[f'auc_{method}']:.4f}"
-    assert said["default_method"] == max(("alignment", "vector"), key=lambda name: checks["methods"][name]["auc"])
+    assert said["default_method"] == max(("alignment", "vector"), key=lambda name: fp32["methods"][name]["auc"])
     manifest = json.loads((road.bundle / "manifest.json").read_text())
     assert {name: said[name] for name in ("name", "default_method", "thresholds", "checks")} == {
         name: manifest[name] for name in ("name", "default_method", "thresholds", "checks")
     }
     assert (said["name"], said["bundle"]) == ("run", str(road.bundle))
-    assert said["bytes"] == sum(file["bytes"] for file in (*manifest["files"], manifest["tokenizer"]))
+    listed = (*manifest["files"], manifest["tokenizer"], *manifest["reports"])
+    assert said["bytes"] == sum(file["bytes"] for file in listed)
     assert {path.name for path in road.bundle.iterdir()} == {
         "manifest.json",
-        manifest["tokenizer"]["path"],
-        *(file["path"] for file in manifest["files"]),
+        *(file["path"] for file in listed),
     }
     assert {path.name for path in road.bundle.parent.iterdir()} == {"data", "run", "bundle"}
 

@@ -54,6 +54,7 @@ class ModelConfig:
     Attributes:
         clip: open_clip architecture name (`ViT-B-32-quickgelu`, ...), or `weaksvr-tiny`.
         pretrained: open_clip weights tag or file; empty for random weights.
+        tokenizer: `tokenizer.json` of a text tower that does not use CLIP's; empty takes it from the hub.
         freeze_vision: keep the image tower as it is.
         train_text: train the text tower too (for towers without pretrained weights).
         width: width W of the temporal encoder.
@@ -71,6 +72,7 @@ class ModelConfig:
 
     clip: str = "ViT-B-32-quickgelu"
     pretrained: str = "openai"
+    tokenizer: str = ""
     freeze_vision: bool = False
     train_text: bool = False
     width: int = 1024

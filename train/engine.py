@@ -25,14 +25,7 @@ from torch.utils.data import DataLoader
 from .. import __version__
 from ..runtime.errors import CheckpointError, OptionError, OutputError, WeakSVRError
 from .augment import augment
-from .checkpoint import (
-    load_checkpoint,
-    load_state,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-    save_state,
-)
+from .checkpoint import load_checkpoint, load_state, optimizer_tensors, restore_optimizer, save_checkpoint, save_state
 from .config import OptimConfig, TrainConfig
 from .datasets.clips import ClipDataset, EpochSampler, FrameCache, batches_of, collate_clips
 from .datasets.splits import TrainingData, load_training_data
@@ -43,6 +36,7 @@ from .objective import Objective
 from .progress import Reporter
 from .run_folder import RunFolder
 from .texts import TextTable
+from .tower_tokenizer import model_tokenizer, tokenizer_of
 
 __all__ = ["RunSummary", "Trainer", "learning_rate_factor", "pick_device", "train"]
 
@@ -134,7 +128,7 @@ class Trainer:
         config, optim = self.config, self.config.optim
         torch.manual_seed(optim.seed)
         self.model = WeakSVR(config).to(self.device)
-        self.table = TextTable(self.data.train, open_clip.get_tokenizer(config.model.clip), seed=optim.seed)
+        self.table = TextTable(self.data.train, tokenizer_of(model_tokenizer(config.model)), seed=optim.seed)
         spec = self.model.preprocess
         cache = FrameCache(Path(config.data.cache), spec) if config.data.cache else None
         dataset = ClipDataset(

@@ -10,12 +10,11 @@ import torch
 from ..runtime.embedder import Embedder, SampledVideo, VideoEmbedding
 from ..runtime.evaluate import embed_videos, pair_distances
 from ..runtime.metrics import roc_auc
-from ..runtime.tokenizer import Tokenizer
 from .checkpoint import Checkpoint
 from .datasets.splits import TrainingData
 from .model import WeakSVR
-from .tokenizer_json import clip_tokenizer_json
 from .torch_backend import TorchBackend
+from .tower_tokenizer import model_tokenizer, tokenizer_of
 
 __all__ = ["Validator", "checkpoint_embedder"]
 
@@ -23,9 +22,13 @@ _KEPT_BYTES = 1 << 30  # decoded validation frames kept in memory between epochs
 
 
 def checkpoint_embedder(checkpoint: Checkpoint, *, device: torch.device) -> Embedder:
-    """The deployed embedding code over a RUN's best weights, texts included."""
+    """The deployed embedding code over a RUN's best weights, texts included.
+
+    Raises:
+        OptionError: if the text tower has a tokenizer of its own that is not at hand.
+    """
     model = checkpoint.model.to(device)
-    tokenizer = Tokenizer.from_json(clip_tokenizer_json(context_length=model.context_length))
+    tokenizer = tokenizer_of(model_tokenizer(checkpoint.config.model))
     return Embedder(
         TorchBackend(model, device), sampling=model.sampling, preprocess=model.preprocess, tokenizer=tokenizer
     )

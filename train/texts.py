@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..runtime.manifest import Clip
@@ -13,7 +14,7 @@ from ..runtime.spec import paragraph
 
 __all__ = ["TextTable", "alter_steps"]
 
-Tokenize = Callable[[Sequence[str]], Tensor]
+Tokenize = Callable[[Sequence[str]], Tensor | NDArray[np.int64]]
 
 
 def alter_steps(steps: Sequence[str], others: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from .model import WeakSVR
+from .backbones import TextTower
 
-__all__ = ["TorchBackend"]
+__all__ = ["Networks", "TorchBackend"]
+
+
+class Networks(Protocol):
+    """One network for each role of a bundle; `WeakSVR` is one.
+
+    Attributes:
+        vision: (N, 3, H, W) -> (N, F).
+        temporal: (B, T, F) -> H (B, T, D), v (B, D).
+        text: int64 (N, L) -> (N, D).
+    """
+
+    vision: nn.Module
+    temporal: nn.Module
+    text: TextTower
 
 
 class TorchBackend:
     """Runs the roles of a bundle with PyTorch, in fp32.
 
     Args:
-        model: the network; put into evaluation mode by the caller.
-        device: where it is.
+        model: the networks; put into evaluation mode by the caller.
+        device: where they are.
     """
 
     provider = "PyTorch"
     precision = "fp32"
 
-    def __init__(self, model: WeakSVR, device: torch.device) -> None:
+    def __init__(self, model: Networks, device: torch.device) -> None:
         self.model = model
         self.device = device.type
         self._device = device

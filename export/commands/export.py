@@ -17,8 +17,10 @@ from ...runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from ...runtime.bundle import Bundle
-    from ..export import Progress
-    from ..gate import GateReport
+    from ..export import ExportOptions
+    from ..gate import Progress
+    from ..report import GateReport
+    from ..to_int8 import Int8Mode
 
 __all__ = ["command", "main"]
 
@@ -27,38 +29,111 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
 
 
 @click.command(name="weaksvr-export")
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--pretrained",
+    metavar="NAME/TAG",
+    help="Export an open_clip model as it is instead of a RUN: ViT-B-32/openai, ViT-B-32/FILE, hf-hub:NAME.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle folder to write.")
 @click.option(
     "--pairs",
     "pairs_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Pairs of videos to compare and calibrate on.  [default: the run's validation pairs]",
+    help="Pairs of videos to compare and calibrate on.  [default: the run's validation pairs; with --pretrained "
+    "none, and the bundle has no threshold]",
 )
-@click.option("--name", help="Name shown with every result.  [default: the RUN folder's name]")
+@click.option("--fp16", is_flag=True, help="Add half precision, for GPUs.")
+@click.option("--int8", is_flag=True, help="Add 8 bit integers, for CPUs that have instructions for them.")
+@click.option(
+    "--int8-mode",
+    type=click.Choice(["auto", "dynamic", "static"]),
+    help="Find the range of activations at run time, or on training videos.  [default: what is closer to PyTorch]",
+)
+@click.option(
+    "--gate-pairs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Pairs whose verdicts are compared: those given, then others of the same videos.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    metavar="PRECISION.NAME=X",
+    multiple=True,
+    help="Change what the gate asks, e.g. int8.flips=0.002. Names: difference, cosine, flips, auc, tie. Repeatable.",
+)
+@click.option("--name", help="Name shown with every result.  [default: the RUN folder's or the model's]")
 @click.option("--description", help="What the model knows, in a sentence.  [default: the data it was trained on]")
+@click.option(
+    "--tokenizer",
+    "tokenizer_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="tokenizer.json of a text tower that does not use CLIP's.  [default: from the Hugging Face hub]",
+)
+@click.option("--num-frames", metavar="T", type=int, help="With --pretrained: frames a view.  [default: 16]")
+@click.option(
+    "--sampling",
+    "policy",
+    type=click.Choice(["three-view", "uniform"]),
+    help="With --pretrained: three views of a video, or one.  [default: three-view]",
+)
 @json_option
 @version_option
-def command(run_folder: Path, out: Path, *, as_json: bool, **options: Any) -> int:
-    """Export the best weights of RUN to ONNX, compare them with PyTorch on real videos, calibrate the thresholds, and
-    write a bundle. If the export differs from its source, nothing is written.
+def command(
+    run_folder: Path | None, pretrained: str | None, out: Path, *, as_json: bool, policy: Any, **options: Any
+) -> int:
+    """Export the best weights of RUN to ONNX, compare every variant with PyTorch on real videos, calibrate the
+    thresholds, and write a bundle. If a variant decides otherwise than its source, nothing is written.
+
+    With --pretrained, export an open_clip model without any training. It compares what changes from frame to frame.
     """
+    _check_source(run_folder, pretrained, policy, options["num_frames"])
     try:
         for package in _USED_LATE:
             importlib.import_module(package)
         from ..export import export_run
+        from ..pretrained import export_pretrained
     except ModuleNotFoundError as error:
         package = error.name or "a package"
         extra = "cpu" if package == _OF_EXTRA_CPU else "export"
         raise MissingExtraError(package, extra, "weaksvr-export") from error
+    chosen = _options(**{name: options.pop(name) for name in ("fp16", "int8", "int8_mode", "gate_pairs", "limits")})
     with _shown_progress() as progress:
-        bundle, report = export_run(run_folder, out, progress=progress, **options)
+        if pretrained is not None:
+            bundle, report = export_pretrained(
+                pretrained, out, policy=policy, options=chosen, progress=progress, **options
+            )
+        else:
+            del options["num_frames"]
+            bundle, report = export_run(run_folder, out, options=chosen, progress=progress, **options)
     if as_json:
         print_json(_document(bundle))
     else:
         _print(bundle, report)
     return 0
+
+
+def _check_source(run_folder: Path | None, pretrained: str | None, policy: Any, num_frames: int | None) -> None:
+    """Exactly one thing to export, and options that belong to it."""
+    if (run_folder is None) == (pretrained is None):
+        raise click.UsageError("Give either a RUN folder or --pretrained NAME/TAG.")
+    if pretrained is None and (policy is not None or num_frames is not None):
+        raise click.UsageError("--num-frames and --sampling belong to --pretrained; a RUN has its own.")
+
+
+def _options(
+    *, fp16: bool, int8: bool, int8_mode: Int8Mode | None, gate_pairs: int, limits: tuple[str, ...]
+) -> ExportOptions:
+    from ..export import ExportOptions
+    from ..limits import overridden
+
+    mode: Int8Mode | None = int8_mode or ("auto" if int8 else None)
+    return ExportOptions(fp16=fp16, int8=mode, gate_pairs=gate_pairs, limits=overridden(limits))
 
 
 @contextlib.contextmanager
@@ -82,7 +157,7 @@ def _shown_progress() -> Iterator[Progress]:
 
 
 def _size(bundle: Bundle) -> int:
-    return sum(entry.bytes for entry in bundle.manifest.entries)
+    return sum({entry.path: entry.bytes for entry in bundle.manifest.entries}.values())  # a file may be there for two
 
 
 def _document(bundle: Bundle) -> dict[str, Any]:
@@ -99,15 +174,27 @@ def _document(bundle: Bundle) -> dict[str, Any]:
 
 
 def _print(bundle: Bundle, report: GateReport) -> None:
-    differences = ", ".join(f"{name} {value:.1e}" for name, value in report.max_difference.items())
-    click.echo(f"largest difference from PyTorch on {report.num_videos} real videos: {differences}")
-    for method, result in report.methods.items():
-        click.echo(
-            f"{method:>9}  AUC {result.auc:.4f} (PyTorch {result.source_auc:.4f})  threshold {result.threshold:.4f}  "
-            f"equal error rate {result.eer:.4f}  verdicts that changed {result.flips}"
-        )
+    counted = f"{len(report.pairs)} pairs of {report.videos} real videos"
+    fewer = f" ({report.asked} were asked for, these videos make no more)" if len(report.pairs) < report.asked else ""
+    alone = "noise, network by network, as there are no pairs of videos"
+    click.echo(f"compared with PyTorch on {f'{counted}{fewer}' if report.pairs else alone}")
+    for entry in report.precisions:
+        cosine = min(difference.cosine for difference in (*entry.networks, *entry.videos))
+        time = f"  {entry.milliseconds:.1f} ms a video on the {entry.device}" if report.pairs else ""
+        click.echo(f"{entry.precision}  {entry.num_bytes / 1e6:.1f} MB{time}  smallest cosine {cosine:.7f}")
+        for method, found in entry.verdicts.items():
+            click.echo(
+                f"{method:>11}  AUC {found.auc:.4f} (PyTorch {found.source_auc:.4f})  threshold {found.threshold:.4f}  "
+                f"equal error rate {found.eer:.4f}  verdicts that flipped {found.flips} (of all pairs at most "
+                f"{found.flips_bound:.2%} with 95 % confidence)  ties {found.ties}"
+            )
+        for note in entry.notes:
+            click.echo(f"{'':>11}  {note}")
     method = bundle.manifest.default_method
     click.echo(f"bundle: {bundle.path} ({_size(bundle) / 1e6:.1f} MB), compares by {method} unless told otherwise")
+    click.echo(f"report: {bundle.path / bundle.manifest.reports[-1].path}")
+    if not report.pairs:
+        click.echo("uncalibrated: it has no threshold; verify with --threshold X, or export it with --pairs FILE")
 
 
 def main() -> None:

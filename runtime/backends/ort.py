@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from ..bundle import ROLES, Bundle
 from ..errors import BundleError, DeviceError, MissingExtraError, OptionError, WeakSVRError
+from .precision import fastest_precision
 
-__all__ = ["Device", "OrtBackend"]
+__all__ = ["Device", "Optimization", "OrtBackend"]
 
 Device = Literal["auto", "cpu", "cuda"]
+Optimization = Literal["all", "basic"]
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -33,8 +35,10 @@ class OrtBackend:
     Args:
         bundle: where the networks come from; what is loaded is what was hashed.
         device: `cpu`, `cuda`, or `auto`: CUDA if it is installed and runs the bundle's vision network, else the CPU.
-        precision: one of the bundle's, or `auto`: fp32 if it is there, else the first that the device runs.
+        precision: one of the bundle's, or `auto`: the fastest that the device runs, see `fastest_precision`.
         num_threads: threads for one network on the CPU; None takes the CPUs that this process may use.
+        optimization: how far ONNX Runtime may rewrite the graphs. `basic` leaves out what crashes it with fp16 on the
+            CPU, and only then fp16 runs there: slowly, to compare it with something.
 
     Attributes:
         device: `cpu` or `cuda`, as in effect.
@@ -57,6 +61,7 @@ class OrtBackend:
         device: Device = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
+        optimization: Optimization = "all",
     ) -> None:
         if device not in get_args(Device):
             raise OptionError(f"device {device!r} is not known; use one of {', '.join(get_args(Device))}")
@@ -64,6 +69,7 @@ class OrtBackend:
             raise OptionError(f"{num_threads = } must be at least 1")
         self._ort = _import_onnxruntime()
         self._bundle = bundle
+        self._optimization = optimization
         self.num_threads: int = num_threads or _available_cpus()
         self._sessions: dict[str, Any] = {}
         self._cuda_reason = ""  # what is missing, where CUDA is installed and does not work
@@ -74,7 +80,7 @@ class OrtBackend:
             self._require_cuda()
         self.device: str = device
         self.provider: str = CUDA if device == "cuda" else CPU
-        self.precision: str = _choose_precision(bundle, precision, device)
+        self.precision: str = self._choose_precision(precision)
         if device == "cuda":
             self._session("vision")  # whether CUDA works shows here, before any video is decoded
 
@@ -106,6 +112,8 @@ class OrtBackend:
         data = self._bundle.read(file)
         options = self._ort.SessionOptions()
         options.log_severity_level = FATAL_ONLY
+        if self._optimization == "basic":
+            options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.intra_op_num_threads = self.num_threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.load_model_format", "ONNX")  # not ORT's own, which was not scanned
@@ -127,6 +135,23 @@ class OrtBackend:
                 )
         return session
 
+    def _choose_precision(self, precision: str) -> str:
+        """The precision that is meant, which the bundle has and the device runs. Raises `DeviceError`."""
+        manifest, path, device = self._bundle.manifest, self._bundle.path, self.device
+        there = manifest.precisions
+        gpu_only = frozenset() if device == "cuda" or self._optimization == "basic" else GPU_ONLY
+        usable = [name for name in there if name not in gpu_only]
+        listed = ", ".join(there)
+        if precision == "auto":
+            if not usable:
+                raise DeviceError(f"{path}: has no precision for the {device} (only {listed}); use --device cuda")
+            return fastest_precision(usable, device=device, speed=manifest.speed)
+        if precision not in there:
+            raise DeviceError(f"{path}: has no precision {precision!r}; it has {listed}")
+        if precision not in usable:
+            raise DeviceError(f"precision {precision} needs a GPU; use --device cuda, or another precision ({listed})")
+        return precision
+
     def _find_device(self, precision: str) -> Literal["cpu", "cuda"]:
         """`cuda` if it runs the vision network on a black frame. Why it does not, though installed, becomes a note."""
         if CUDA not in self._ort.get_available_providers():
@@ -134,7 +159,7 @@ class OrtBackend:
         try:
             self._require_cuda()
             self.device, self.provider = "cuda", CUDA
-            self.precision = _choose_precision(self._bundle, precision, "cuda")
+            self.precision = self._choose_precision(precision)
             size = self._bundle.manifest.preprocess
             self.run("vision", {"frames": np.zeros((1, 3, size.height, size.width), np.float32)})
         except DeviceError as error:
@@ -176,22 +201,6 @@ def _import_onnxruntime() -> ModuleType:
         raise MissingExtraError("ONNX Runtime", "cpu", "running a bundle (on a GPU: weaksvr[gpu])") from error
     onnxruntime.set_default_logger_severity(FATAL_ONLY)
     return onnxruntime
-
-
-def _choose_precision(bundle: Bundle, precision: str, device: str) -> str:
-    """The precision that is meant by `precision`, which the bundle has and the device runs. Raises `DeviceError`."""
-    there = bundle.manifest.precisions
-    usable = [name for name in there if device != "cpu" or name not in GPU_ONLY]
-    listed = ", ".join(there)
-    if precision == "auto":
-        if not usable:
-            raise DeviceError(f"{bundle.path}: has no precision for the {device} (only {listed}); use --device cuda")
-        return "fp32" if "fp32" in usable else usable[0]
-    if precision not in there:
-        raise DeviceError(f"{bundle.path}: has no precision {precision!r}; it has {listed}")
-    if precision not in usable:
-        raise DeviceError(f"precision {precision} needs a GPU; use --device cuda, or another precision ({listed})")
-    return precision
 
 
 def _available_cpus() -> int:

@@ -4,10 +4,12 @@ import dataclasses
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
-from weaksvr.export.calibration import calibration_data
+from weaksvr.export.calibration import CalibrationData, calibration_data, further_pairs
 from weaksvr.runtime.errors import CheckpointError, DataError
+from weaksvr.runtime.manifest import Clip, Pair
 from weaksvr.train.checkpoint import load_checkpoint
 from weaksvr.train.datasets.splits import load_training_data
 
@@ -36,6 +38,7 @@ def test_the_runs_validation_pairs(trained, dataset):
     steps = [step for clip in dataset.val for step in clip.steps]
     assert set(found.texts) == {*steps, *(",".join(clip.steps) for clip in dataset.val)}
     assert len(found.texts) == len(set(found.texts))
+    assert tuple(found.trained_on) == dataset.train
 
 
 def test_the_pairs_of_a_split_that_training_made(trained, data, tmp_path):
@@ -65,6 +68,50 @@ def test_pairs_of_videos_elsewhere(trained, data, tmp_path):
     assert found.videos == [data.resolve() / "videos/val/0000.mp4", near / "b.mp4", near / "c.mp4"]
     assert (found.source, len(found.sha256), tuple(found.clips)) == ("my pairs.csv", 64, ())
     assert found.texts
+    assert len(found.trained_on) == 5
+
+
+def test_given_pairs_do_without_the_runs_data(trained, data, tmp_path):
+    file = tmp_path / "pairs.csv"
+    videos = [data / f"videos/val/000{number}.mp4" for number in range(3)]
+    file.write_text(f"video_a,video_b,same\n{videos[0]},{videos[1]},1\n{videos[0]},{videos[2]},0\n")
+    record = {**trained.record, "data": {**trained.record["data"], "folder": str(tmp_path / "gone")}}
+    found = calibration_data(dataclasses.replace(trained, record=record), file)
+    assert len(found.pairs) == 2
+    assert found.trained_on == ()
+
+
+def made_up(number, *, procedures=None):
+    """Data of so many videos, the first two of which are a labelled pair."""
+    videos = [Path(f"/videos/{row}.mp4") for row in range(number)]
+    pairs = [Pair(video_a=videos[row], video_b=videos[row + 1], same=row == 0) for row in range(number - 1)]
+    names = procedures or []
+    clips = [Clip(video=video, steps=("a",), procedure=name) for video, name in zip(videos, names, strict=False)]
+    return CalibrationData(pairs=pairs, clips=clips, texts=["a"], source="made up")
+
+
+def test_further_pairs_are_all_that_are_left():
+    found = further_pairs(made_up(9), 10_000)
+    assert len(found) == 36 - 8
+    assert len({frozenset(pair) for pair in found}) == 28
+    assert all(len(set(pair)) == 2 for pair in found)
+    given = {frozenset((pair.video_a, pair.video_b)) for pair in made_up(9).pairs}
+    assert not given & {frozenset(pair) for pair in found}
+
+
+def test_further_pairs_are_as_many_as_are_asked_for_and_always_the_same():
+    assert further_pairs(made_up(50), 49) == []
+    assert further_pairs(made_up(50), 10) == []
+    found = further_pairs(made_up(50), 149)
+    assert len(found) == len({frozenset(pair) for pair in found}) == 100
+    assert found == further_pairs(made_up(50), 149)
+
+
+def test_pairs_of_one_procedure_come_first():
+    names = [f"p{row % 40}" for row in range(120)]  # 3 videos of each, 2 of 4000 derived pairs in all
+    found = further_pairs(made_up(120, procedures=names), 4000)
+    same = {(a, b) for a, b in found if names[int(a.stem)] == names[int(b.stem)]}
+    assert len(same) == 40 * 3
 
 
 @pytest.mark.parametrize(

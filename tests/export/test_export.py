@@ -4,19 +4,25 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 import weaksvr.export.export as subject
-from weaksvr.export.export import export_run
+import weaksvr.export.source as run_subject
+from weaksvr.export.calibration import CalibrationData
+from weaksvr.export.export import ExportOptions, export_run, export_source
 from weaksvr.export.graphs import role_graphs
+from weaksvr.export.limits import overridden
+from weaksvr.export.source import run_source
 from weaksvr.runtime import load
 from weaksvr.runtime.bundle import Bundle
 from weaksvr.runtime.errors import (
     CheckpointError,
     DataError,
+    DeviceError,
     ExportError,
     OptionError,
     OutputError,
@@ -70,18 +76,19 @@ def test_the_bundle_is_complete(exported, run, data):
     assert set(thresholds) == {"vector", "alignment"}
     for method, entry in thresholds.items():
         assert (entry.precision, entry.sampling) == ("fp32", "three-view-4")
-        assert entry.threshold == report.methods[method].threshold
+        verdicts = report.precisions[0].verdicts[method]
+        assert (entry.threshold, entry.calibrated.auc) == (verdicts.threshold, verdicts.auc)
         assert (entry.calibrated.pairs, entry.calibrated.same) == (9, 1)
-        assert entry.calibrated.auc == report.methods[method].auc
     assert manifest.checks["pairs_from"] == "validation pairs of workbench"
-    assert set(manifest.checks["relative_difference_by_role"]) == {"vision", "temporal", "text"}
+    assert manifest.checks["gate"]["pairs"] == {"asked": 10000, "compared": 15, "labelled": 9, "same": 1, "videos": 6}
+    assert list(manifest.checks["gate"]["precisions"]) == ["fp32"]
+    assert [Path(entry.path).suffix for entry in manifest.reports] == [".svg", ".md"]
     assert str(data) not in (bundle.path / "manifest.json").read_text()
     assert [what for what, done, _ in stages if done == 0 or what.startswith("exporting")] == [
         "exporting the vision network",
         "exporting the temporal network",
         "exporting the text network",
-        "comparing the export with PyTorch on 9 pairs",
-        "comparing the export with PyTorch on 9 pairs",
+        "comparing fp32 with PyTorch on 6 videos, 15 pairs",
     ]
     assert stages[-1][1:] == (6, 6)
 
@@ -111,7 +118,7 @@ def test_the_bundle_computes_what_pytorch_computes(exported, run, dataset):
     results = [evaluate(embedder, dataset, split="val") for embedder in (source, model.embedder)]
     for method in ("vector", "alignment"):
         assert round(results[0].methods[method].auc, 4) == round(results[1].methods[method].auc, 4)
-        assert results[1].methods[method].auc == report.methods[method].auc
+        assert results[1].methods[method].auc == report.precisions[0].verdicts[method].auc
 
 
 def test_an_old_bundle_is_replaced_and_pairs_may_be_given(exported, run, data, tmp_path):
@@ -129,7 +136,7 @@ def test_an_old_bundle_is_replaced_and_pairs_may_be_given(exported, run, data, t
     assert (bundle.manifest.name, bundle.manifest.description) == ("mine", "Knows two things.")
     assert bundle.manifest.checks["pairs_from"] == "mine.csv"
     assert bundle.manifest.checks["pairs_sha256"] == hashlib.sha256(pairs.read_bytes()).hexdigest()
-    assert (report.num_pairs, report.num_same, report.num_videos) == (2, 1, 3)
+    assert (len(report.pairs), report.labelled, report.same, report.videos) == (3, 2, 1, 3)
     assert not old & {path.name for path in out.glob("*.onnx")}
     assert {path.name for path in tmp_path.iterdir()} == {"deep", "pairs", "videos"}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["bundle"]
@@ -148,10 +155,128 @@ def test_a_graph_that_differs_writes_nothing(exported, run, tmp_path, monkeypatc
 
     monkeypatch.setattr(subject, "role_graphs", graphs_of_another_network)
     before = snapshot(tmp_path)
-    refusal = r"the temporal network, video_vector, batch of 1: .* nothing was written"
+    refusal = r"^fp32: the temporal network, video_vector: differs from PyTorch by .*; nothing was written$"
     with pytest.raises(ExportError, match=refusal):
         export_run(run, out)
     assert snapshot(tmp_path) == before
+
+
+LOOSE = overridden([f"{name}.{limit}" for name in ("fp16", "int8") for limit in ("flips=1", "auc=1")])
+
+
+@pytest.fixture(scope="module")
+def variants(runs, tmp_path_factory):
+    """A bundle of a small convolutional network in all precisions, and what its export said."""
+    stages = []
+    options = ExportOptions(fp16=True, int8="auto", limits=LOOSE)
+    out = tmp_path_factory.mktemp("variants") / "workbench"
+    found = export_run(runs["workbench"], out, options=options, progress=lambda *stage: stages.append(stage[0]))
+    return (*found, stages)
+
+
+def test_variants_come_with_thresholds_of_their_own(variants):
+    bundle, report, _ = variants
+    manifest = Bundle.open(bundle.path).manifest
+    assert manifest.precisions == ("fp32", "fp16", "int8")
+    assert {(entry.precision, entry.method) for entry in manifest.thresholds} == {
+        (precision, method) for precision in manifest.precisions for method in ("vector", "alignment")
+    }
+    for entry in report.precisions:
+        assert entry.refusals == ()
+        for method, verdicts in entry.verdicts.items():
+            threshold = manifest.threshold(method, entry.precision, manifest.sampling.key)
+            assert threshold.threshold == verdicts.threshold
+    found = {entry.precision: entry for entry in report.precisions}
+    assert (found["fp16"].device, found["fp16"].optimization) in {("cpu", "basic"), ("cuda", "all")}
+    assert found["fp16"].num_bytes < 0.6 * found["fp32"].num_bytes
+    assert set(manifest.speed) <= {"fp32", "int8"}
+    assert {path.name for path in bundle.path.iterdir()} == {
+        "manifest.json",
+        *(entry.path for entry in manifest.entries),
+    }
+
+
+def test_what_is_quantized_is_decided_recorded_and_said(variants):
+    bundle, report, stages = variants
+    notes = report.precisions[2].notes
+    assert "the vision network is int8 (static)" in notes  # a network of convolutions
+    assert {note.split()[1] for note in notes} == {"vision", "temporal", "text"}
+    assert bundle.manifest.checks["gate"]["precisions"]["int8"]["notes"] == notes
+    assert {f"int8: {note}" for note in notes} <= set(stages)
+    text = bundle.read(bundle.manifest.reports[1]).decode()
+    assert all(f"- int8: {note}" in text for note in notes)
+
+
+def test_the_runtime_runs_what_was_gated(variants, dataset):
+    bundle, report, _ = variants
+    a, b = dataset.val[0].video, dataset.val[1].video
+    row = next(row for row, pair in enumerate(report.pairs) if {pair.video_a, pair.video_b} == {a, b})
+    for entry in (report.precisions[0], report.precisions[2]):
+        result = load(bundle.path, device="cpu", precision=entry.precision).verify(a, b, method="vector")
+        assert result.precision == entry.precision
+        assert result.distance == pytest.approx(entry.distances["vector"].variant[row], abs=1e-5)
+    assert load(bundle.path, device="cpu").backend.precision in ("fp32", "int8")
+    with pytest.raises(DeviceError, match="precision fp16 needs a GPU"):
+        load(bundle.path, device="cpu", precision="fp16")
+
+
+def test_an_export_can_be_repeated(variants, runs, tmp_path):
+    bundle, _, _ = variants
+    options = ExportOptions(fp16=True, int8="auto", limits=LOOSE)
+    again, _ = export_run(runs["workbench"], tmp_path / "again", name="workbench", options=options)
+    assert again.manifest.files == bundle.manifest.files
+    assert again.manifest.thresholds == bundle.manifest.thresholds
+
+
+def test_a_variant_that_flips_verdicts_writes_nothing(run, tmp_path, monkeypatch):
+    def off_by_one_decimal(*arguments):
+        for entry in thresholds(*arguments):
+            wrong = entry.threshold / 10 if entry.precision == "int8" else entry.threshold
+            yield dataclasses.replace(entry, threshold=wrong)
+
+    thresholds = subject._thresholds
+    monkeypatch.setattr(subject, "_thresholds", off_by_one_decimal)
+    stages = []
+    with pytest.raises(
+        ExportError, match=r"^int8: vector: \d+ of 15 verdicts flip, more than .*; nothing was written$"
+    ):
+        export_run(
+            run,
+            tmp_path / "out",
+            options=ExportOptions(int8="dynamic", limits=overridden(["int8.auc=1"])),
+            progress=lambda *stage: stages.append(stage[0]),
+        )
+    assert list(tmp_path.iterdir()) == []
+    for role in ("temporal", "vision"):  # given up one after the other before the whole is
+        assert any(
+            stage.startswith(f"int8: the {role} network stays fp32, as with it int8: vector: ") for stage in stages
+        )
+
+
+def test_int8_that_is_too_far_off_leaves_nothing_to_gain(run, tmp_path):
+    limits = overridden(["int8.cosine=0.9999999"])
+    refusal = "int8: .*the vision network stays fp32: the vision network, features: has a cosine of .*nothing to gain"
+    with pytest.raises(ExportError, match=refusal):
+        export_run(run, tmp_path / "out", options=ExportOptions(int8="dynamic", limits=limits))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_static_int8_needs_training_videos(run, tmp_path):
+    source = run_source(run)
+    moved = dataclasses.replace(source, data=dataclasses.replace(source.data, trained_on=()))
+    with pytest.raises(ExportError, match=r"static int8 .* are not there any more; use --int8-mode dynamic"):
+        export_source(moved, tmp_path / "out", options=ExportOptions(int8="static"))
+
+
+def test_a_source_without_pairs_has_no_thresholds(run, tmp_path):
+    source = run_source(run)
+    nothing = CalibrationData(pairs=(), clips=(), texts=("a step",), source="no pairs")
+    alone = dataclasses.replace(source, data=nothing)
+    with pytest.raises(OptionError, match="fp16 and int8 need pairs of videos on which they are compared; give some"):
+        export_source(alone, tmp_path / "out", options=ExportOptions(fp16=True))
+    bundle, report = export_source(alone, tmp_path / "out")
+    assert (bundle.manifest.thresholds, bundle.manifest.default_method) == ((), "alignment")
+    assert report.precisions[0].networks[0].where.startswith("frame ")
 
 
 class Stop(BaseException):
@@ -243,21 +368,22 @@ def test_a_text_tower_with_another_tokenizer_is_refused(run, tmp_path, monkeypat
     trained = load_checkpoint(run)
     model = dataclasses.replace(trained.config.model, clip="ViT-B-16-SigLIP")
     config = dataclasses.replace(trained.config, model=model)
-    monkeypatch.setattr(subject, "load_checkpoint", lambda _: dataclasses.replace(trained, config=config))
+    monkeypatch.setattr(run_subject, "load_checkpoint", lambda _: dataclasses.replace(trained, config=config))
     with pytest.raises(ExportError, match="ViT-B-16-SigLIP: its text tower has a tokenizer of its own"):
         export_run(run, tmp_path / "out", progress=no_work)
 
 
-def test_paths_of_the_training_machine_stay_there(run):
+def test_paths_of_the_training_machine_stay_there(run, monkeypatch):
     trained = load_checkpoint(run)
     config = dataclasses.replace(
         trained.config,
         model=dataclasses.replace(trained.config.model, pretrained="/somewhere/weights.pt"),
         data=dataclasses.replace(trained.config.data, cache="/somewhere/cache"),
     )
-    manifest = subject._manifest(dataclasses.replace(trained, config=config), name=None, description=None)
-    text = json.dumps(manifest.to_json())
-    assert "/elsewhere" not in text
+    monkeypatch.setattr(run_subject, "load_checkpoint", lambda _: dataclasses.replace(trained, config=config))
+    training = run_source(run).training
+    text = json.dumps(training)
+    assert "/somewhere" not in text
     assert trained.record["data"]["folder"] not in text
-    assert manifest.training["config"]["model"]["pretrained"] == "weights.pt"
-    assert manifest.training["data"]["folder"] == "workbench"
+    assert training["config"]["model"]["pretrained"] == "weights.pt"
+    assert training["data"]["folder"] == "workbench"

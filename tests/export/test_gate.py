@@ -4,9 +4,13 @@ import dataclasses
 import json
 
 import numpy as np
+import onnx
 import pytest
-import torch
-from weaksvr.export.gate import BATCH_SIZES, MAX_DIFFERENCE, check_pairs, check_roles
+from onnx import numpy_helper
+from weaksvr.export.calibration import CalibrationData
+from weaksvr.export.gate import Gate, Variant
+from weaksvr.export.limits import DEFAULT_LIMITS
+from weaksvr.export.probes import BATCH_SIZES, compare_network, make_probes
 from weaksvr.export.to_onnx import export_onnx
 from weaksvr.runtime.alignment import vector_distance
 from weaksvr.runtime.backends.ort import OrtBackend
@@ -16,64 +20,146 @@ from weaksvr.runtime.metrics import equal_error_threshold, roc_auc
 from weaksvr.train.torch_backend import TorchBackend
 
 TEXTS = ["stamp the card", "use the ruler", "stamp the card,use the ruler", "drill a hole in the board"]
+FP32 = DEFAULT_LIMITS["fp32"]
 
 
-@pytest.fixture
-def vit(exports):
-    return exports["vit"]
+@pytest.fixture(scope="module")
+def data(dataset):
+    return CalibrationData(pairs=dataset.val_pairs, clips=dataset.val, texts=TEXTS, source="test pairs")
 
 
-@pytest.fixture
-def on_pairs(dataset):
-    return {"clips": dataset.val, "pairs": dataset.val_pairs}
+@pytest.fixture(scope="module")
+def stages():
+    return []
+
+
+@pytest.fixture(scope="module")
+def gates(exports, data, tmp_path_factory, stages):
+    """A gate for each kind of network, all pairs of the 6 videos."""
+    found = {}
+    for name, exported in exports.items():
+        manifest = exported.bundle(tmp_path_factory.mktemp("bundle") / "b").manifest
+        manifest = dataclasses.replace(manifest, files=(), tokenizer=None)
+        found[name] = Gate(exported.source, manifest, data, num_pairs=100, progress=lambda *stage: stages.append(stage))
+    return found
+
+
+def judged(gate, networks, *, thresholds=None, limits=FP32):
+    """The gate's report on networks that are said to be fp32."""
+    with gate.running(Variant(precision="fp32", networks=networks)) as running:
+        alone = gate.check_networks(running)
+        (measured,) = gate.measure([running])
+        own = {method: found.thresholds()[1] for method, found in measured.distances.items()}
+        return gate.report(running, alone, measured, thresholds={**own, **(thresholds or {})}, limits=limits)
+
+
+@pytest.fixture(scope="module")
+def reports(gates, exports):
+    return {name: judged(gate, exports[name].networks) for name, gate in gates.items()}
 
 
 @pytest.mark.parametrize("name", ["workbench", "vit"])
-def test_an_honest_export_passes(exports, frames, on_pairs, tmp_path, name):
-    source, exported = exports[name].source, exports[name].embedder(tmp_path / "bundle")
-    by_role = check_roles(source, exported, frames[name], TEXTS)
-    assert set(by_role) == {"vision", "temporal", "text"}
-    assert all(0 < value < MAX_DIFFERENCE / 5 for value in by_role.values())
-    seen = []
-    report = check_pairs(source, exported, **on_pairs, progress=lambda *parts: seen.append(parts))
-    assert seen == [(done, 6) for done in range(7)]
-    assert (report.num_videos, report.num_pairs, report.num_same) == (6, 9, 1)
-    assert set(report.max_difference) == {"video_vector", "frame_features"}
-    assert all(0 < value < MAX_DIFFERENCE / 2 for value in report.max_difference.values())
+def test_an_honest_export_passes(reports, name):
+    report = reports[name]
+    assert report.refusals == ()
+    assert (report.device, report.provider, report.optimization) == ("cpu", "CPUExecutionProvider", "all")
+    assert {difference.what for difference in report.networks} == {
+        "the vision network, features",
+        "the temporal network, frame_features",
+        "the temporal network, video_vector",
+        "the text network, text_features",
+    }
+    assert {difference.what for difference in report.videos} == {"video_vector", "frame_features"}
+    for difference in (*report.networks, *report.videos):
+        assert 0 < difference.relative < FP32.difference / 5
+        assert difference.cosine > 1 - 1e-7
+    for found in report.verdicts.values():
+        assert (found.pairs, found.flips, found.tie_flips) == (15, 0, 0)
+    assert report.milliseconds > 0
     assert json.loads(json.dumps(report.to_json()))["methods"]["vector"]["flips"] == 0
-    clips, pairs = on_pairs.values()
-    vectors = {clip.video: exported.embed(clip.video).vector for clip in clips}
-    distances = [vector_distance(vectors[pair.video_a], vectors[pair.video_b]) for pair in pairs]
-    same = [pair.same for pair in pairs]
-    found = report.methods["vector"]
+
+
+def test_what_it_measures_is_what_the_runtime_computes(reports, exports, dataset, data, tmp_path):
+    found = reports["vit"].verdicts["vector"]
+    exported = exports["vit"].embedder(tmp_path / "bundle")
+    vectors = {clip.video: exported.embed(clip.video).vector for clip in dataset.val}
+    distances = [vector_distance(vectors[pair.video_a], vectors[pair.video_b]) for pair in data.pairs]
+    same = [pair.same for pair in data.pairs]
     assert found.auc == roc_auc(same, distances)
     assert (found.threshold, found.eer) == pytest.approx(equal_error_threshold(same, distances))
 
 
-def other_weights(vit, change, *roles):
-    """Exports of the vit's networks after `change`, to stand in for those of the vit itself."""
-    graphs = vit.changed(change).graphs
-    return {role: export_onnx(graphs[role], metadata={}) for role in roles}
+def test_every_video_is_decoded_once(reports, gates, stages):
+    assert stages[:7] == [("comparing fp32 with PyTorch on 6 videos, 15 pairs", done, 6) for done in range(7)]
+    assert gates["vit"].num_videos == 6
+    assert len({frozenset((pair.video_a, pair.video_b)) for pair in gates["vit"].pairs}) == 15
 
 
-def change_everywhere(model):
-    model.vision.ln_post.bias.add_(0.01)
-    model.temporal.frame_head.weight[3, 3] += 0.01
-    model.text.clip.text_projection.mul_(1.001)
-
-
-@pytest.fixture(scope="module")
-def wrong_networks(exports):
-    return other_weights(exports["vit"], change_everywhere, "vision", "temporal", "text")
+def with_weights(network, change):
+    """The network after `change` of its first square weight, to be given as numpy array and returned."""
+    model = onnx.load_from_string(network.data)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim == 2 and values.shape[0] == values.shape[1]:
+            tensor.CopyFrom(numpy_helper.from_array(change(values.copy()), tensor.name))
+            return dataclasses.replace(network, data=model.SerializeToString())
+    raise AssertionError("no square weight")
 
 
 @pytest.mark.parametrize(
-    ("role", "output"), [("vision", "features"), ("temporal", "frame_features"), ("text", "text_features")]
+    ("role", "row"), [("vision", "frame "), ("temporal", "4 frames from frame "), ("text", "prompt '")]
 )
-def test_a_network_with_other_weights_is_refused(vit, wrong_networks, frames, tmp_path, role, output):
-    broken = vit.embedder(tmp_path / "bundle", **{role: wrong_networks[role]})
-    with pytest.raises(ExportError, match=f"the {role} network, {output}, batch of 1: the export differs from PyTorch"):
-        check_roles(vit.source, broken, frames["vit"], TEXTS)
+def test_a_transposed_weight_is_refused(gates, exports, role, row):
+    networks = exports["vit"].networks
+    wrong = with_weights(networks[role], lambda values: np.ascontiguousarray(values.T))
+    report = judged(gates["vit"], {**networks, role: wrong})
+    assert report.refusals[0].startswith(f"fp32: the {role} network, ")
+    assert f"differs from PyTorch by {report.networks[0].absolute:.3g}" in report.refusals[0] or role != "vision"
+    assert row in report.refusals[0]
+
+
+def no_number(values):
+    values[0, 0] = np.nan
+    return values
+
+
+def test_a_weight_that_is_no_number_is_refused(gates, exports):
+    gate, networks = gates["vit"], exports["vit"].networks
+    wrong = {**networks, "temporal": with_weights(networks["temporal"], no_number)}
+    with gate.running(Variant(precision="fp32", networks=wrong)) as running:
+        (frames, vectors) = gate.check_networks(running)["temporal"]
+        said = frames.refusals(FP32) + vectors.refusals(FP32)
+        assert "the temporal network, frame_features: computes values that are no numbers" in said[0]
+        with pytest.raises(ExportError, match="fp32: .*the temporal network .*computed values that are no numbers"):
+            gate.measure([running])
+
+
+def test_a_wrong_mean_is_refused_though_every_network_is_right(exports, data, gates):
+    exported = exports["vit"]
+    manifest = gates["vit"]._manifest
+    wrong = dataclasses.replace(manifest, preprocess=dataclasses.replace(manifest.preprocess, mean=(0.5, 0.5, 0.5)))
+    gate = Gate(exported.source, wrong, data, num_pairs=1, progress=lambda *_: None)
+    report = judged(gate, exported.networks)
+    assert [text for difference in report.networks for text in difference.refusals(FP32)] == []
+    assert "fp32: video_vector: differs from PyTorch by" in report.refusals[0]
+    assert any("fp32: frame_features: differs from PyTorch by" in text for text in report.refusals)
+
+
+def test_a_missing_causal_mask_is_refused(gates, exports):
+    vit = exports["vit"]
+    graphs = vit.changed(lambda model: model.text.clip.attn_mask.zero_()).graphs
+    networks = {**vit.networks, "text": export_onnx(graphs["text"], metadata={})}
+    report = judged(gates["vit"], networks)
+    assert report.refusals[0].startswith("fp32: the text network, text_features: differs from PyTorch by")
+    assert "at prompt '" in report.refusals[0]
+
+
+def test_a_threshold_off_by_one_decimal_is_refused(gates, exports, reports):
+    right = reports["vit"].verdicts["vector"].threshold
+    report = judged(gates["vit"], exports["vit"].networks, thresholds={"vector": right / 10})
+    assert "fp32: vector: " in report.refusals[0]
+    assert f"at {right / 10:.6g}" in report.refusals[0]
+    assert report.verdicts["alignment"].flips == 0
 
 
 class WrongBeyond(OrtBackend):
@@ -86,80 +172,27 @@ class WrongBeyond(OrtBackend):
         return outputs
 
 
-def test_an_error_of_large_batches_alone_is_found(vit, frames, tmp_path):
-    exported = vit.embedder(tmp_path / "bundle")
-    exported.backend = WrongBeyond(vit.bundle(tmp_path / "bundle"), device="cpu")
-    with pytest.raises(ExportError, match=f"batch of {max(BATCH_SIZES)}: the export differs"):
-        check_roles(vit.source, exported, frames["vit"], TEXTS)
+def test_an_error_of_large_batches_alone_is_found(exports, dataset, tmp_path):
+    vit = exports["vit"]
+    broken = WrongBeyond(vit.bundle(tmp_path / "bundle"), device="cpu")
+    for probe in make_probes(vit.source, dataset.val, TEXTS):
+        for difference in compare_network(vit.source.backend, broken, probe):
+            assert f"batch of {max(BATCH_SIZES)}" in difference.where
+            assert difference.refusals(FP32)
 
 
-def a_thousandth(model):
-    for parameter in model.temporal.frame_head.parameters():
-        parameter.mul_(1e-3)
-
-
-def a_thousandth_and_a_bit(model):
-    a_thousandth(model)
-    model.temporal.frame_head.weight.mul_(1.001)
-
-
-def test_small_features_are_checked_as_strictly(vit, frames, on_pairs, tmp_path):
-    source = vit.changed(a_thousandth).source
-    right = vit.embedder(tmp_path / "right", **other_weights(vit, a_thousandth, "temporal"))
-    wrong = vit.embedder(tmp_path / "wrong", **other_weights(vit, a_thousandth_and_a_bit, "temporal"))
-    check_roles(source, right, frames["vit"], TEXTS)
-    report = check_pairs(source, right, **on_pairs)
-    assert 0 < report.max_difference["frame_features"] < 1e-7
-    with pytest.raises(ExportError, match="temporal network, frame_features"):
-        check_roles(source, wrong, frames["vit"], TEXTS)
-    with pytest.raises(ExportError, match=r"frame_features: the export differs from PyTorch by .*e-0[567], more than"):
-        check_pairs(source, wrong, **on_pairs)
-
-
-def test_other_preprocessing_is_refused_though_every_network_is_right(vit, frames, on_pairs, tmp_path):
-    exported = vit.embedder(tmp_path / "bundle")
-    exported.preprocess = dataclasses.replace(exported.preprocess, mean=(0.5, 0.5, 0.5))
-    check_roles(vit.source, exported, frames["vit"], TEXTS)
-    first = on_pairs["pairs"][0].video_a
-    with pytest.raises(ExportError, match=f"{first}: video_vector: the export differs from PyTorch by .*nothing was"):
-        check_pairs(vit.source, exported, **on_pairs)
-
-
-def no_number(model):
-    model.temporal.frame_head.bias.fill_(torch.nan)
-
-
-def test_weights_that_are_no_numbers_are_named_as_such(vit, frames, tmp_path):
-    exported = vit.embedder(tmp_path / "bundle")
-    with pytest.raises(ExportError, match="PyTorch itself computes values that are no numbers; train the model again"):
-        check_roles(vit.changed(no_number).source, exported, frames["vit"], TEXTS)
-
-
-def test_an_export_that_computes_no_numbers_is_refused(vit, frames, tmp_path):
-    exported = vit.embedder(tmp_path / "bundle")
-    exported.backend = TorchBackend(vit.changed(no_number).checkpoint.model, torch.device("cpu"))
-    with pytest.raises(ExportError, match="the export differs from PyTorch by nan"):
-        check_roles(vit.source, exported, frames["vit"], TEXTS)
-
-
-class Longer(OrtBackend):
-    """Gives every row twice as many dimensions."""
-
-    def run(self, role, inputs):
-        return {name: np.repeat(array, 2, axis=-1) for name, array in super().run(role, inputs).items()}
-
-
-def test_another_shape_is_refused(vit, frames, tmp_path):
-    exported = vit.embedder(tmp_path / "bundle")
-    exported.backend = Longer(vit.bundle(tmp_path / "bundle"), device="cpu")
-    with pytest.raises(ExportError, match=r"the export gives shape \(1, 48\), PyTorch \(1, 24\)"):
-        check_roles(vit.source, exported, frames["vit"], TEXTS)
+def test_without_videos_networks_are_compared_on_noise(exports):
+    probes = {probe.role: probe for probe in make_probes(exports["vit"].source, (), TEXTS)}
+    assert probes["vision"].rows.shape == (64, 3, 32, 32)
+    assert probes["vision"].names[3] == "frame 3 of noise"
+    assert probes["temporal"].rows.shape == (64, 4, 24)
+    assert probes["text"].names[4] == "prompt 'stamp the card'"
 
 
 class Collapsed:
     """Says nearly the same of every video: all that differs is a hundred-thousandth, drawn from `seed`."""
 
-    device, provider, precision = "cpu", "test", "fp32"
+    device, provider, precision, optimization, seconds = "cpu", "test", "fp32", "all", 0.0
 
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
@@ -172,20 +205,26 @@ class Collapsed:
         return {"frame_features": np.repeat(vectors[:, None], T, axis=1), "video_vector": vectors}
 
 
-def test_an_auc_that_rounding_decides_is_refused(vit, on_pairs):
+def test_an_auc_that_rounding_decides_is_refused(exports, data, gates):
+    vit = exports["vit"]
     source, exported = (
         Embedder(Collapsed(seed), sampling=vit.source.sampling, preprocess=vit.source.preprocess) for seed in (1, 2)
     )
-    with pytest.raises(ExportError, match=r"PyTorch's [\d.]+: the model hardly tells the videos apart"):
-        check_pairs(source, exported, **on_pairs)
+    gate = Gate(source, gates["vit"]._manifest, data, num_pairs=1, progress=lambda *_: None)
+    with gate.running(Variant(precision="fp32", networks=vit.networks)) as running:
+        collapsed = dataclasses.replace(running, embedder=exported)
+        (measured,) = gate.measure([collapsed])
+        thresholds = {method: found.thresholds()[1] for method, found in measured.distances.items()}
+        report = gate.report(collapsed, {}, measured, thresholds=thresholds, limits=FP32)
+    assert any("the AUC is" in text for text in report.refusals)
 
 
-def test_the_default_is_the_better_way_and_of_equals_the_alignment(vit, on_pairs):
-    report = check_pairs(vit.source, vit.source, **on_pairs)
-    assert set(report.max_difference.values()) == {0.0}
-    for vector, alignment, best in ((0.9, 0.8, "vector"), (0.8, 0.9, "alignment"), (1.0, 1.0, "alignment")):
-        methods = {
-            "vector": dataclasses.replace(report.methods["vector"], auc=vector),
-            "alignment": dataclasses.replace(report.methods["alignment"], auc=alignment),
-        }
-        assert dataclasses.replace(report, methods=methods).default_method == best
+def test_weights_that_are_no_numbers_are_named_as_such(exports, dataset):
+    def no_bias(model):
+        model.temporal.frame_head.bias.fill_(np.nan)
+
+    vit = exports["vit"]
+    source = vit.changed(no_bias).source
+    temporal = next(probe for probe in make_probes(source, dataset.val, TEXTS) if probe.role == "temporal")
+    with pytest.raises(ExportError, match="PyTorch itself computes values that are no numbers; train the model again"):
+        compare_network(source.backend, TorchBackend(vit.checkpoint.model, vit.source.backend._device), temporal)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import onnx
 import pytest
-from weaksvr.runtime.bundle import DEFAULT_BUNDLE, Bundle, write_bundle, write_manifest
+from weaksvr.runtime.bundle import DEFAULT_BUNDLE, Bundle, NewReport, write_bundle, write_manifest
 from weaksvr.runtime.errors import (
     BundleError,
     BundleIntegrityError,
@@ -172,6 +173,11 @@ DAMAGE = {
     "negative limit": (lambda d: d["thresholds"][0].update(threshold=-1), "must be a finite number of at least 0"),
     "NaN limit": (lambda d: d["thresholds"][0].update(threshold=float("nan")), "must be a finite number"),
     "odd sampling": (lambda d: d["sampling"].update(policy="all"), "sampling policy 'all' is not known"),
+    "number for reports": (lambda d: d.update(reports=3), "reports is 3, but must be of type list"),
+    "text for speed": (lambda d: d.update(speed={"fp32": "fast"}), "fp32 is 'fast', but must be of type float"),
+    "no speed": (lambda d: d.update(speed={"fp32": 0}), "but must be milliseconds above 0"),
+    "odd cleaning": (lambda d: d["tokenizer"].update(cleaning="upper"), "cleaning 'upper' is not known; use one of"),
+    "text for an id": (lambda d: d["tokenizer"].update(zeroed_id="2"), "zeroed_id is '2', but must be of type int"),
     "short mean": (lambda d: d["preprocess"].update(mean=[0.5]), "cannot be used"),
 }
 
@@ -328,6 +334,52 @@ def test_two_precisions_may_share_a_file(toys, tmp_path):
     shared = [dataclasses.replace(network, precision="int8") for network in (vision, temporal)]
     bundle = write_bundle(tmp_path / "out", toys.manifest(), [vision, temporal, *shared])
     assert bundle.manifest.precisions == ("fp32", "int8")
+    files = bundle.manifest.files
+    assert [file.path for file in files[:2]] == [file.path for file in files[2:]]
+    assert [bundle.read(file) for file in files[2:]] == [vision.data, temporal.data]
+
+
+def test_reports_come_with_the_bundle_and_are_replaced_with_it(toys, own_bundle):
+    picture = NewReport(suffix="svg", data=b"<svg/>")
+    text = NewReport(suffix="md", data=f"![]({picture.path})".encode())
+    manifest = dataclasses.replace(toys.manifest(), speed={"fp32": 3.5, "int8": 2})
+    files = {"tokenizer": toys.tokenizer(), "reports": [picture, text]}
+    bundle = write_bundle(own_bundle, manifest, toys.networks(), **files)
+    opened = Bundle.open(own_bundle)
+    assert opened == bundle
+    assert opened.manifest.speed == {"fp32": 3.5, "int8": 2.0}
+    assert [report.path for report in opened.manifest.reports] == [picture.path, text.path]
+    assert [opened.read(report) for report in opened.manifest.reports] == [picture.data, text.data]
+    assert re.fullmatch(r"gate\.[0-9a-f]{8}\.svg", picture.path)
+    (own_bundle / text.path).write_bytes(b"all is well".ljust(len(text.data)))
+    with pytest.raises(BundleIntegrityError, match=r"gate\..*\.md: was changed"):
+        Bundle.open(own_bundle)
+    other = NewReport(suffix="md", data=b"other")
+    write_bundle(own_bundle, toys.manifest(), toys.networks(), tokenizer=toys.tokenizer(), reports=[other])
+    assert {path.name for path in own_bundle.glob("gate.*")} == {other.path}
+
+
+def test_what_a_tokenizer_file_cannot_say_is_kept(toys, tmp_path):
+    tokenizer = dataclasses.replace(toys.tokenizer(), cleaning="canonicalize", zeroed_id=2)
+    write_bundle(tmp_path / "out", toys.manifest(), toys.networks(), tokenizer=tokenizer)
+    found = Bundle.open(tmp_path / "out").manifest.tokenizer
+    assert (found.cleaning, found.zeroed_id) == ("canonicalize", 2)
+
+
+def test_bundles_that_say_nothing_about_cleaning_are_cleaned_as_clips(own_bundle):
+    def change(document):
+        del document["tokenizer"]["cleaning"], document["tokenizer"]["zeroed_id"]
+
+    edit(own_bundle, change)
+    found = Bundle.open(own_bundle).manifest.tokenizer
+    assert (found.cleaning, found.zeroed_id) == ("lower", None)
+
+
+def test_bundles_from_before_there_were_reports_are_read(own_bundle):
+    edit(own_bundle, drop("reports"))
+    edit(own_bundle, drop("speed"))
+    manifest = Bundle.open(own_bundle).manifest
+    assert (manifest.reports, manifest.speed) == ((), {})
 
 
 def test_the_default_bundle_lies_in_the_package():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weaksvr.runtime.errors import BundleIntegrityError, OptionError
-from weaksvr.runtime.tokenizer import Tokenizer
+from weaksvr.runtime.tokenizer import Tokenizer, clean_text
 from weaksvr.train.tokenizer_json import clip_tokenizer_json
 
 TEXTS = [
@@ -114,8 +114,51 @@ def test_context_length_is_read_from_the_file(tmp_path):
 
 
 def test_special_ids(tokenizer):
-    assert (tokenizer.sot_id, tokenizer.eot_id, tokenizer.vocab_size) == (49406, 49407, 49408)
     assert tokenizer(["", "word " * 100])[:, [0, 1, -1]].tolist() == [[49406, 49407, 0], [49406, 2653, 49407]]
+
+
+@pytest.mark.parametrize("cleaning", ["lower", "whitespace", "canonicalize"])
+def test_every_cleaning_is_open_clips(cleaning):
+    from open_clip.tokenizer import get_clean_fn
+
+    reference = get_clean_fn(cleaning)
+    assert [clean_text(text, cleaning) for text in TEXTS] == [reference(text) for text in TEXTS]
+
+
+@given(st.text())
+def test_every_cleaning_is_open_clips_for_any_text(text):
+    from open_clip.tokenizer import get_clean_fn
+
+    for cleaning in ("lower", "whitespace", "canonicalize"):
+        assert clean_text(text, cleaning) == get_clean_fn(cleaning)(text)
+
+
+@pytest.mark.parametrize("cleaning", ["whitespace", "canonicalize"])
+def test_ids_with_another_cleaning_equal_open_clips(document, cleaning):
+    from open_clip.tokenizer import SimpleTokenizer
+
+    texts = [text for text in TEXTS if cleaning == "canonicalize" or text.islower()]
+    found = Tokenizer.from_json(document, cleaning=cleaning)(texts)
+    np.testing.assert_array_equal(found, SimpleTokenizer(clean=cleaning)(texts).numpy())
+
+
+def test_padding_is_what_the_file_says(document):
+    take, the, cup = Tokenizer.from_json(document)(["take the cup"])[0, 1:4].tolist()
+    changed = json.loads(document)
+    changed["padding"] |= {"pad_id": 7, "direction": "Left"}
+    changed["truncation"] |= {"direction": "Left"}
+    ids = Tokenizer.from_json(json.dumps(changed), context_length=6)(["take the cup", "take the cup " * 3])
+    assert ids.tolist() == [[7, 49406, take, the, cup, 49407], [49406, cup, take, the, cup, 49407]]
+
+
+def test_an_id_can_be_made_zero(document):
+    ids = Tokenizer.from_json(document, context_length=6, zeroed_id=49407)(["take the cup"])
+    assert ids.tolist() == [[49406, *Tokenizer.from_json(document)(["take the cup"])[0, 1:4].tolist(), 0, 0]]
+
+
+def test_an_unknown_cleaning_is_refused(document):
+    with pytest.raises(OptionError, match="cleaning 'upper' is not known; use one of lower, whitespace, canonicalize"):
+        Tokenizer.from_json(document, cleaning="upper")
 
 
 def test_no_text_gives_no_rows(tokenizer):

@@ -77,6 +77,14 @@ def test_a_bundle_that_was_not_calibrated(toys, tmp_path, videos):
     assert model.verify(videos.first, videos.again, threshold=1).same
 
 
+def test_a_bundle_without_any_threshold(toys, tmp_path, videos):
+    model = load(toys.write(tmp_path / "out", thresholds=()))
+    message = r"out: is uncalibrated, it does not .*; give --threshold X, or export it with --pairs FILE$"
+    with pytest.raises(BundleError, match=message):
+        model.verify("not even looked for", "x")
+    assert model.verify(videos.first, videos.again, threshold=1).same
+
+
 def test_which_bundle_there_is_none(tmp_path, monkeypatch):
     with pytest.raises(BundleNotFoundError, match=r"nowhere: no bundle there \(looked for .*manifest\.json\)$"):
         load(tmp_path / "nowhere")

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from weaksvr.export.commands.export import command
 from weaksvr.runtime.bundle import Bundle
+from weaksvr.runtime.errors import OptionError
 
 MODULE = [sys.executable, "-m", "weaksvr.export.commands.export"]
 
@@ -33,33 +34,38 @@ def test_the_summary_for_people(printed):
     assert result.exit_code == 0
     assert result.return_value == 0
     lines = result.stdout.splitlines()
-    assert re.fullmatch(
-        r"largest difference from PyTorch on 3 real videos: video_vector \d\.\de-0\d, frame_features \d\.\de-0\d",
-        lines[0],
+    assert lines[0] == (
+        "compared with PyTorch on 3 pairs of 3 real videos (10000 were asked for, these videos make no more)"
     )
-    for line, method in zip(lines[1:3], ("vector", "alignment"), strict=True):
+    assert re.fullmatch(r"fp32  \d\.\d MB  \d+\.\d ms a video on the cpu  smallest cosine (1\.0{7}|0\.9{7})", lines[1])
+    for line, method in zip(lines[2:4], ("vector", "alignment"), strict=True):
         found = re.fullmatch(
             rf" *{method}  AUC (\d\.\d{{4}}) \(PyTorch (\d\.\d{{4}})\)  threshold \d\.\d{{4}}  "
-            r"equal error rate \d\.\d{4}  verdicts that changed 0",
+            r"equal error rate \d\.\d{4}  verdicts that flipped 0 \(of all pairs at most 63\.16% with 95 % confidence\)"
+            r"  ties \d",
             line,
         )
         assert found, line
         assert found[1] == found[2]
     size = sum(path.stat().st_size for path in out.iterdir() if path.name != "manifest.json")
-    default = Bundle.open(out).manifest.default_method
-    assert lines[3:] == [f"bundle: {out} ({size / 1e6:.1f} MB), compares by {default} unless told otherwise"]
+    manifest = Bundle.open(out).manifest
+    assert lines[4:] == [
+        f"bundle: {out} ({size / 1e6:.1f} MB), compares by {manifest.default_method} unless told otherwise",
+        f"report: {out / manifest.reports[-1].path}",
+    ]
     assert result.stderr.splitlines() == [
         "exporting the vision network",
         "exporting the temporal network",
         "exporting the text network",
-        "comparing the export with PyTorch on 2 pairs",
+        "comparing fp32 with PyTorch on 3 videos, 3 pairs",
     ]
 
 
 def test_the_options_reach_the_bundle(printed):
     manifest = Bundle.open(printed[1]).manifest
     assert (manifest.name, manifest.description) == ("mine", "Knows little.")
-    assert (manifest.checks["pairs_from"], manifest.checks["num_pairs"]) == ("few.csv", 2)
+    assert manifest.checks["pairs_from"] == "few.csv"
+    assert manifest.checks["gate"]["pairs"] == {"asked": 10000, "compared": 3, "labelled": 2, "same": 1, "videos": 3}
 
 
 def test_help_and_version_load_nothing_heavy():
@@ -78,9 +84,25 @@ def test_help_and_version_load_nothing_heavy():
         assert not loaded & {"torch", "onnx", "onnxruntime", "onnxscript", "open_clip", "av", "numpy", "rich"}
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["--out", "x"], ["run", "--out", "x", "--pairs"], ["a", "b"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["run"],
+        ["--out", "x"],
+        ["run", "--out", "x", "--pairs"],
+        ["a", "b"],
+        ["run", "--out", "x", "--gate-pairs", "0"],
+        ["run", "--out", "x", "--int8-mode", "guess"],
+    ],
+)
 def test_usage(arguments):
     assert CliRunner().invoke(command, arguments).exit_code == 2
+
+
+def test_a_limit_that_cannot_be_meant_is_refused_before_the_work(tmp_path):
+    with pytest.raises(OptionError, match=r"limit 'int8=1' must be such as int8\.flips=0\.002"):
+        invoke(tmp_path, "--out", tmp_path / "x", "--limit", "int8=1")
 
 
 def contents(folder):
@@ -89,7 +111,7 @@ def contents(folder):
 
 @pytest.mark.parametrize(
     ("number", "stage", "code"),
-    [(signal.SIGINT, "exporting the temporal network", 2), (signal.SIGKILL, "comparing the export", -signal.SIGKILL)],
+    [(signal.SIGINT, "exporting the temporal network", 2), (signal.SIGKILL, "comparing fp32", -signal.SIGKILL)],
     ids=["interrupt", "kill"],
 )
 def test_whatever_stops_it_the_old_bundle_stays(printed, runs, tmp_path, number, stage, code):

@@ -1,0 +1,51 @@
+"""A bundle that is only tried yet: its files are in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..runtime.bundle import Bundle, NewNetwork
+from ..runtime.bundle_format import Manifest, NetworkFile, ReportFile, TokenizerFile
+
+__all__ = ["Draft", "make_draft"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Draft(Bundle):
+    """A bundle of which the manifest and the networks' bytes exist, and no folder yet."""
+
+    contents: Mapping[str, bytes] = dataclasses.field(repr=False)
+
+    def read(self, entry: NetworkFile | TokenizerFile | ReportFile) -> bytes:
+        """The content of a listed file."""
+        return self.contents[entry.path]
+
+
+def make_draft(manifest: Manifest, networks: Iterable[NewNetwork], *, precision: str) -> Draft:
+    """A draft with these networks, all of them under the name of one precision.
+
+    Args:
+        manifest: everything but the files.
+        networks: one a role.
+        precision: a role may be left in another one, and is run as this one's all the same.
+    """
+    files, contents = [], {}
+    for network in networks:
+        path = f"{network.role}.onnx"
+        files.append(
+            NetworkFile(
+                role=network.role,
+                precision=precision,
+                path=path,
+                bytes=len(network.data),
+                sha256=hashlib.sha256(network.data).hexdigest(),
+                opset=network.opset,
+                inputs=network.inputs,
+                outputs=network.outputs,
+            )
+        )
+        contents[path] = network.data
+    return Draft(Path(manifest.name), dataclasses.replace(manifest, files=tuple(files)), contents)

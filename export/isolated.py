@@ -1,0 +1,135 @@
+"""ONNX Runtime in a process of its own, so that a crash inside it becomes an error with a name."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from ..runtime.bundle import Bundle
+from ..runtime.errors import ExportError
+
+__all__ = ["Child", "IsolatedBackend"]
+
+_PATIENCE_SECONDS = 1800.0
+
+
+class Child:
+    """A process that works on one task at a time; see `child` for the tasks.
+
+    Args:
+        what: what it works on, for errors, e.g. `fp16 on the CPU`.
+        patience_seconds: a task that takes longer is given up.
+    """
+
+    def __init__(self, what: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self.what = what
+        self._patience = patience_seconds
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", f"{__package__}.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._printed,
+        )
+
+    @property
+    def process_id(self) -> int:
+        """Of the child."""
+        return self._process.pid
+
+    def call(self, doing: str, task: str, *arguments: Any) -> Any:
+        """Have a task done.
+
+        Args:
+            doing: what is being done, for errors.
+            task: a name that the child knows.
+            arguments: for it.
+
+        Raises:
+            ExportError: if it fails, the process dies or takes too long.
+        """
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise ExportError(f"{self.what}: {doing}: the process has no pipes")
+        late = threading.Event()
+        timer = threading.Timer(self._patience, lambda: (late.set(), process.kill()))
+        timer.daemon = True
+        timer.start()
+        try:
+            pickle.dump((task, arguments), process.stdin)
+            process.stdin.flush()
+            succeeded, result = pickle.load(process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            raise ExportError(f"{self.what}: {doing}: {self._end(late=late.is_set())}") from error
+        finally:
+            timer.cancel()
+        if not succeeded:
+            raise ExportError(f"{self.what}: {doing}: {result}")
+        return result
+
+    def _end(self, *, late: bool) -> str:
+        """Why the process is gone."""
+        status = self._process.wait()
+        if late:
+            return f"no answer within {self._patience:g} s; the process was ended"
+        if status < 0:
+            with contextlib.suppress(ValueError):
+                return f"ONNX Runtime crashed the process ({signal.Signals(-status).name})"
+        self._printed.seek(0)
+        lines = self._printed.read().decode(errors="replace").strip().splitlines()
+        return f"the process ended with status {status}" + (f": {lines[-1]}" if lines else "")
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._printed.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class IsolatedBackend:
+    """A `Backend` whose networks run in a child; otherwise as `OrtBackend`.
+
+    Attributes:
+        device, provider, precision: as in effect.
+        optimization: which rewrites of the graph ONNX Runtime makes, `all` or `basic`.
+        seconds: that the networks have run so far, without the way to the child and back.
+    """
+
+    def __init__(self, child: Child, bundle: Bundle, *, precision: str) -> None:
+        self.precision = precision
+        self.seconds = 0.0
+        self._child = child
+        self.device: str
+        self.provider: str
+        self.optimization: str
+        self.device, self.provider, self.optimization = child.call("loading the networks", "open", bundle, precision)
+
+    def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """See `Backend.run`. Raises `ExportError`."""
+        outputs: dict[str, NDArray[Any]]
+        outputs, seconds = self._child.call(f"running the {role} network", "run", role, inputs)
+        self.seconds += seconds
+        return outputs

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from weaksvr.export.draft import make_draft
+from weaksvr.export.isolated import Child, IsolatedBackend
+from weaksvr.runtime.errors import ExportError
+
+
+@pytest.fixture
+def draft(exports, tmp_path):
+    bundle = exports["vit"].bundle(tmp_path / "bundle")
+    return make_draft(bundle.manifest, exports["vit"].networks.values(), precision="fp32")
+
+
+def test_networks_run_in_a_process_of_their_own(exports, draft):
+    source = exports["vit"].source
+    frames = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    with Child("fp32") as child:
+        backend = IsolatedBackend(child, draft, precision="fp32")
+        assert (backend.device, backend.provider, backend.optimization) == ("cpu", "CPUExecutionProvider", "all")
+        found = backend.run("vision", {"frames": frames})["features"]
+        assert backend.seconds > 0
+        np.testing.assert_allclose(found, source.backend.run("vision", {"frames": frames})["features"], atol=1e-4)
+        with pytest.raises(
+            ExportError, match="^fp32: loading the networks: test: has no precision 'fp16'; it has fp32$"
+        ):
+            IsolatedBackend(child, draft, precision="fp16")
+
+
+def test_what_fails_there_fails_here_in_one_line():
+    with Child("int8") as child:
+        with pytest.raises(ExportError, match="^int8: running the vision network: no bundle was opened$"):
+            child.call("running the vision network", "run", "vision", {})
+        with pytest.raises(ExportError, match="int8: quantizing the text network: .*"):
+            child.call("quantizing the text network", "quantize", b"no network", False, "tokens", [])
+        with pytest.raises(ExportError, match="^int8: running the text network: no bundle was opened$"):
+            child.call("running the text network", "run", "text", {})
+
+
+def test_a_crash_has_a_name():
+    with Child("fp16") as child:
+        os.kill(child.process_id, signal.SIGSEGV)
+        refusal = r"^fp16: loading the networks: ONNX Runtime crashed the process \(SIGSEGV\)$"
+        with pytest.raises(ExportError, match=refusal):
+            child.call("loading the networks", "run", "vision", {})
+
+
+def test_a_process_that_hangs_is_ended():
+    with Child("fp16", patience_seconds=0.01) as child:
+        os.kill(child.process_id, signal.SIGSTOP)
+        with pytest.raises(ExportError, match=r"fp16: loading the networks: no answer within 0\.01 s; the process was"):
+            child.call("loading the networks", "run", "vision", {})
+
+
+def test_a_process_that_cannot_start_says_why(monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with Child("fp16") as child, pytest.raises(ExportError, match="the process ended with status 1: .+"):
+        child.call("loading the networks", "run", "vision", {})
