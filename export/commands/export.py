@@ -139,8 +139,11 @@ def _print(bundle: Bundle, report: GateReport) -> None:
     click.echo(f"compared with PyTorch on {counted}{fewer}")
     for entry in report.precisions:
         cosine = min(difference.cosine for difference in (*entry.networks, *entry.videos))
-        size, time = f"{entry.num_bytes / 1e6:.1f} MB", f"{entry.milliseconds:.1f} ms a video on the {entry.device}"
-        click.echo(f"{entry.precision}  {size}  {time}  smallest cosine {cosine:.7f}")
+        size, time = (
+            f"{entry.num_bytes / 1e6:.1f} MB",
+            f"{entry.milliseconds:.1f} ms a video" if entry.milliseconds else "ran",
+        )
+        click.echo(f"{entry.precision}  {size}  {time} on the {entry.device}  smallest cosine {cosine:.7f}")
         for method, found in entry.verdicts.items():
             click.echo(
                 f"{method:>11}  AUC {found.auc:.4f} (PyTorch {found.source_auc:.4f})  threshold {found.threshold:.4f}  "
