@@ -95,7 +95,7 @@ def further_pairs(data: CalibrationData, wanted: int) -> list[tuple[Path, Path]]
     for rank in random.Random(0).sample(range(total), min(total, wanted + len(candidates))):
         first = int(np.searchsorted(behind, rank, side="right"))
         candidates.append((videos[first], videos[rank - int(behind[first]) + len(videos)]))
-    found = []
+    found: list[tuple[Path, Path]] = []
     for pair in candidates:
         if frozenset(pair) not in seen and len(found) < missing:
             seen.add(frozenset(pair))

@@ -7,6 +7,7 @@ torch is never imported here.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pickle
 import sys
@@ -18,37 +19,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.backends.ort import GPU_ONLY, Optimization, OrtBackend
-from ..runtime.bundle import Bundle
 from ..runtime.errors import BundleError, DeviceError
+from .draft import Draft
 
 __all__ = ["main"]
 
-_BACKENDS: list[OrtBackend] = []
+
+@dataclasses.dataclass
+class _Opened:
+    """What runs a bundle's networks here.
+
+    Attributes:
+        artefact: over the bundle's own bytes.
+        rounding: over the same networks with rounding written into them, whose outputs are given; None where the
+            artefact's own are.
+        tried: roles of which the artefact ran.
+    """
+
+    artefact: OrtBackend
+    rounding: OrtBackend | None = None
+    tried: set[str] = dataclasses.field(default_factory=set)
+
+    def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if self.rounding is None:
+            return self.artefact.run(role, inputs)
+        if role not in self.tried:
+            self.artefact.run(role, inputs)
+            self.tried.add(role)
+        return self.rounding.run(role, inputs)
 
 
-def _open(bundle: Bundle, precision: str) -> tuple[str, str, Optimization]:
+_OPENED: list[_Opened] = []
+
+
+def _open(bundle: Draft, precision: str) -> tuple[str, str, Optimization]:
     """Get ready to run a bundle's networks in one precision, on the kind of device that it is meant for.
 
-    A precision for GPUs is run on the CPU where no GPU works, with only the rewrites of the graph that are safe there.
+    A precision for GPUs is run on the CPU where no GPU works, with only the rewrites of the graph that are safe there
+    and with its rounding written into it.
 
     Returns:
         The device, the provider and the rewrites in effect.
     """
-    if precision in GPU_ONLY:
-        with contextlib.suppress(DeviceError):
-            _BACKENDS[:] = [OrtBackend(bundle, device="auto", precision=precision)]
-            return _BACKENDS[0].device, _BACKENDS[0].provider, "all"
-    optimization: Optimization = "basic" if precision in GPU_ONLY else "all"
-    _BACKENDS[:] = [OrtBackend(bundle, device="cpu", precision=precision, optimization=optimization)]
-    return _BACKENDS[0].device, _BACKENDS[0].provider, optimization
+    if precision not in GPU_ONLY:
+        return _opened(_Opened(OrtBackend(bundle, device="cpu", precision=precision)), "all")
+    with contextlib.suppress(DeviceError):
+        return _opened(_Opened(OrtBackend(bundle, device="auto", precision=precision)), "all")
+    from .rounding import with_rounding
+
+    contents = {path: with_rounding(data) for path, data in bundle.contents.items()}
+    artefact, rounding = (
+        OrtBackend(draft, device="cpu", precision=precision, optimization="basic")
+        for draft in (bundle, dataclasses.replace(bundle, contents=contents))
+    )
+    return _opened(_Opened(artefact, rounding), "basic")
+
+
+def _opened(opened: _Opened, optimization: Optimization) -> tuple[str, str, Optimization]:
+    _OPENED[:] = [opened]
+    return opened.artefact.device, opened.artefact.provider, optimization
 
 
 def _run(role: str, inputs: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], float]:
     """The outputs, and the seconds that they took."""
-    if not _BACKENDS:
+    if not _OPENED:
         raise BundleError("no bundle was opened")
     start = time.perf_counter()
-    outputs = _BACKENDS[0].run(role, inputs)
+    outputs = _OPENED[0].run(role, inputs)
     return outputs, time.perf_counter() - start
 
 

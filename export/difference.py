@@ -38,15 +38,7 @@ class Difference:
     finite: bool
 
     @classmethod
-    def of(
-        cls,
-        what: str,
-        wanted: NDArray[Any],
-        found: NDArray[Any],
-        *,
-        rows: Sequence[str],
-        largest_scale: float = np.inf,
-    ) -> Difference:
+    def of(cls, what: str, wanted: NDArray[Any], found: NDArray[Any], *, rows: Sequence[str]) -> Difference:
         """Compare one output.
 
         Args:
@@ -54,7 +46,6 @@ class Difference:
             wanted: PyTorch's, (R, ...).
             found: the variant's.
             rows: names of the R rows.
-            largest_scale: a difference is taken as a share of at most this, however large the output is.
 
         Raises:
             ExportError: if the shapes differ, or PyTorch's own values are no numbers.
@@ -70,7 +61,7 @@ class Difference:
             name = rows[int(bad.argmax())]
             return cls(what=what, absolute=0.0, relative=0.0, cosine=1.0, where=name, where_cosine=name, finite=False)
         by_row = np.abs(left - right).max(axis=1)
-        scale = min(float(np.sqrt(np.square(left).mean())), largest_scale)
+        scale = float(np.sqrt(np.square(left).mean()))
         cosines = _cosines(left, right)
         absolute = float(by_row.max())
         return cls(

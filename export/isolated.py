@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ..runtime.bundle import Bundle
 from ..runtime.errors import ExportError
+from .draft import Draft
 
 __all__ = ["Child", "IsolatedBackend"]
 
@@ -34,6 +34,7 @@ class Child:
     def __init__(self, what: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         self.what = what
         self._patience = patience_seconds
+        self._late = False
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", f"{__package__}.child"],
@@ -61,8 +62,7 @@ class Child:
         process = self._process
         if process.stdin is None or process.stdout is None:
             raise ExportError(f"{self.what}: {doing}: the process has no pipes")
-        late = threading.Event()
-        timer = threading.Timer(self._patience, lambda: (late.set(), process.kill()))
+        timer = threading.Timer(self._patience, self._give_up)
         timer.daemon = True
         timer.start()
         try:
@@ -70,17 +70,21 @@ class Child:
             process.stdin.flush()
             succeeded, result = pickle.load(process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            raise ExportError(f"{self.what}: {doing}: {self._end(late=late.is_set())}") from error
+            raise ExportError(f"{self.what}: {doing}: {self._end()}") from error
         finally:
             timer.cancel()
         if not succeeded:
             raise ExportError(f"{self.what}: {doing}: {result}")
         return result
 
-    def _end(self, *, late: bool) -> str:
+    def _give_up(self) -> None:
+        self._late = True
+        self._process.kill()
+
+    def _end(self) -> str:
         """Why the process is gone."""
         status = self._process.wait()
-        if late:
+        if self._late:
             return f"no answer within {self._patience:g} s; the process was ended"
         if status < 0:
             with contextlib.suppress(ValueError):
@@ -118,7 +122,7 @@ class IsolatedBackend:
         seconds: that the networks have run so far, without the way to the child and back.
     """
 
-    def __init__(self, child: Child, bundle: Bundle, *, precision: str) -> None:
+    def __init__(self, child: Child, bundle: Draft, *, precision: str) -> None:
         self.precision = precision
         self.seconds = 0.0
         self._child = child

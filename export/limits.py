@@ -50,8 +50,8 @@ class Limits:
 DEFAULT_LIMITS: Final[Mapping[str, Limits]] = MappingProxyType(
     {
         "fp32": Limits(difference=1e-4, cosine=0.999999, flips=0.0, auc=0.0005, tie=1e-5),
-        "fp16": Limits(difference=0.05, cosine=0.9995, flips=0.0, auc=0.0005, tie=1e-3),
-        "int8": Limits(difference=1.0, cosine=0.98, flips=0.001, auc=0.002, tie=1e-3),
+        "fp16": Limits(difference=0.05, cosine=0.9995, flips=0.0, auc=0.0005, tie=5e-4),
+        "int8": Limits(difference=4.0, cosine=0.98, flips=0.001, auc=0.002, tie=1e-3),
     }
 )
 

@@ -72,4 +72,5 @@ def quantize(data: bytes, *, static: bool, name: str, batches: Sequence[NDArray[
         found = onnx.load(target)
     if _QUANTIZED.isdisjoint(node.op_type for node in found.graph.node):
         return None
-    return found.SerializeToString(deterministic=True)
+    result: bytes = found.SerializeToString(deterministic=True)
+    return result

@@ -202,7 +202,8 @@ def _where(report: GateReport) -> Iterator[str]:
     ]
     yield from _table(("precision", "networks", "for a video, median", "ran on"), rows)
     if any((entry.precision, entry.device) == ("fp16", "cpu") for entry in report.precisions):
-        yield "fp16 is for GPUs. Here it ran on a CPU, which rounds as a GPU does only where the graph stores a result."
+        yield "fp16 is for GPUs. Here it ran on a CPU, where ONNX Runtime computes such graphs in fp32: the networks"
+        yield "were loaded and run, but the numbers come from copies that round every stored result to half precision."
         yield ""
     for entry in report.precisions:
         for note in entry.notes:

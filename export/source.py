@@ -29,9 +29,14 @@ class SourceModel(Networks, Protocol):
         context_length: L, tokens of a text.
     """
 
-    sampling: SamplingSpec
-    preprocess: PreprocessSpec
-    context_length: int
+    @property
+    def sampling(self) -> SamplingSpec: ...
+
+    @property
+    def preprocess(self) -> PreprocessSpec: ...
+
+    @property
+    def context_length(self) -> int: ...
 
     def cpu(self) -> Any: ...
 

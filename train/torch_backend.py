@@ -24,9 +24,14 @@ class Networks(Protocol):
         text: int64 (N, L) -> (N, D).
     """
 
-    vision: nn.Module
-    temporal: nn.Module
-    text: TextTower
+    @property
+    def vision(self) -> nn.Module: ...
+
+    @property
+    def temporal(self) -> nn.Module: ...
+
+    @property
+    def text(self) -> TextTower: ...
 
 
 class TorchBackend:

@@ -180,8 +180,11 @@ def _print(bundle: Bundle, report: GateReport) -> None:
     click.echo(f"compared with PyTorch on {f'{counted}{fewer}' if report.pairs else alone}")
     for entry in report.precisions:
         cosine = min(difference.cosine for difference in (*entry.networks, *entry.videos))
-        time = f"  {entry.milliseconds:.1f} ms a video on the {entry.device}" if report.pairs else ""
-        click.echo(f"{entry.precision}  {entry.num_bytes / 1e6:.1f} MB{time}  smallest cosine {cosine:.7f}")
+        size, time = (
+            f"{entry.num_bytes / 1e6:.1f} MB",
+            f"{entry.milliseconds:.1f} ms a video" if entry.milliseconds else "ran",
+        )
+        click.echo(f"{entry.precision}  {size}  {time} on the {entry.device}  smallest cosine {cosine:.7f}")
         for method, found in entry.verdicts.items():
             click.echo(
                 f"{method:>11}  AUC {found.auc:.4f} (PyTorch {found.source_auc:.4f})  threshold {found.threshold:.4f}  "

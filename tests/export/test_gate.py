@@ -24,7 +24,7 @@ FP32 = DEFAULT_LIMITS["fp32"]
 
 
 @pytest.fixture(scope="module")
-def data(dataset):
+def calibration(dataset):
     return CalibrationData(pairs=dataset.val_pairs, clips=dataset.val, texts=TEXTS, source="test pairs")
 
 
@@ -34,13 +34,15 @@ def stages():
 
 
 @pytest.fixture(scope="module")
-def gates(exports, data, tmp_path_factory, stages):
+def gates(exports, calibration, tmp_path_factory, stages):
     """A gate for each kind of network, all pairs of the 6 videos."""
     found = {}
     for name, exported in exports.items():
         manifest = exported.bundle(tmp_path_factory.mktemp("bundle") / "b").manifest
         manifest = dataclasses.replace(manifest, files=(), tokenizer=None)
-        found[name] = Gate(exported.source, manifest, data, num_pairs=100, progress=lambda *stage: stages.append(stage))
+        found[name] = Gate(
+            exported.source, manifest, calibration, num_pairs=100, progress=lambda *stage: stages.append(stage)
+        )
     return found
 
 
@@ -79,12 +81,12 @@ def test_an_honest_export_passes(reports, name):
     assert json.loads(json.dumps(report.to_json()))["methods"]["vector"]["flips"] == 0
 
 
-def test_what_it_measures_is_what_the_runtime_computes(reports, exports, dataset, data, tmp_path):
+def test_what_it_measures_is_what_the_runtime_computes(reports, exports, dataset, calibration, tmp_path):
     found = reports["vit"].verdicts["vector"]
     exported = exports["vit"].embedder(tmp_path / "bundle")
     vectors = {clip.video: exported.embed(clip.video).vector for clip in dataset.val}
-    distances = [vector_distance(vectors[pair.video_a], vectors[pair.video_b]) for pair in data.pairs]
-    same = [pair.same for pair in data.pairs]
+    distances = [vector_distance(vectors[pair.video_a], vectors[pair.video_b]) for pair in calibration.pairs]
+    same = [pair.same for pair in calibration.pairs]
     assert found.auc == roc_auc(same, distances)
     assert (found.threshold, found.eer) == pytest.approx(equal_error_threshold(same, distances))
 
@@ -130,15 +132,15 @@ def test_a_weight_that_is_no_number_is_refused(gates, exports):
         (frames, vectors) = gate.check_networks(running)["temporal"]
         said = frames.refusals(FP32) + vectors.refusals(FP32)
         assert "the temporal network, frame_features: computes values that are no numbers" in said[0]
-        with pytest.raises(ExportError, match="fp32: .*the temporal network .*computed values that are no numbers"):
+        with pytest.raises(ExportError, match=r"fp32: .*the temporal network .*computed values that are no numbers"):
             gate.measure([running])
 
 
-def test_a_wrong_mean_is_refused_though_every_network_is_right(exports, data, gates):
+def test_a_wrong_mean_is_refused_though_every_network_is_right(exports, calibration, gates):
     exported = exports["vit"]
     manifest = gates["vit"]._manifest
     wrong = dataclasses.replace(manifest, preprocess=dataclasses.replace(manifest.preprocess, mean=(0.5, 0.5, 0.5)))
-    gate = Gate(exported.source, wrong, data, num_pairs=1, progress=lambda *_: None)
+    gate = Gate(exported.source, wrong, calibration, num_pairs=1, progress=lambda *_: None)
     report = judged(gate, exported.networks)
     assert [text for difference in report.networks for text in difference.refusals(FP32)] == []
     assert "fp32: video_vector: differs from PyTorch by" in report.refusals[0]
@@ -205,12 +207,12 @@ class Collapsed:
         return {"frame_features": np.repeat(vectors[:, None], T, axis=1), "video_vector": vectors}
 
 
-def test_an_auc_that_rounding_decides_is_refused(exports, data, gates):
+def test_an_auc_that_rounding_decides_is_refused(exports, calibration, gates):
     vit = exports["vit"]
     source, exported = (
         Embedder(Collapsed(seed), sampling=vit.source.sampling, preprocess=vit.source.preprocess) for seed in (1, 2)
     )
-    gate = Gate(source, gates["vit"]._manifest, data, num_pairs=1, progress=lambda *_: None)
+    gate = Gate(source, gates["vit"]._manifest, calibration, num_pairs=1, progress=lambda *_: None)
     with gate.running(Variant(precision="fp32", networks=vit.networks)) as running:
         collapsed = dataclasses.replace(running, embedder=exported)
         (measured,) = gate.measure([collapsed])

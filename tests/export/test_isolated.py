@@ -26,18 +26,18 @@ def test_networks_run_in_a_process_of_their_own(exports, draft):
         assert backend.seconds > 0
         np.testing.assert_allclose(found, source.backend.run("vision", {"frames": frames})["features"], atol=1e-4)
         with pytest.raises(
-            ExportError, match="^fp32: loading the networks: test: has no precision 'fp16'; it has fp32$"
+            ExportError, match=r"^fp32: loading the networks: test: has no precision 'fp16'; it has fp32$"
         ):
             IsolatedBackend(child, draft, precision="fp16")
 
 
 def test_what_fails_there_fails_here_in_one_line():
     with Child("int8") as child:
-        with pytest.raises(ExportError, match="^int8: running the vision network: no bundle was opened$"):
+        with pytest.raises(ExportError, match=r"^int8: running the vision network: no bundle was opened$"):
             child.call("running the vision network", "run", "vision", {})
-        with pytest.raises(ExportError, match="int8: quantizing the text network: .*"):
+        with pytest.raises(ExportError, match=r"int8: quantizing the text network: .*"):
             child.call("quantizing the text network", "quantize", b"no network", False, "tokens", [])
-        with pytest.raises(ExportError, match="^int8: running the text network: no bundle was opened$"):
+        with pytest.raises(ExportError, match=r"^int8: running the text network: no bundle was opened$"):
             child.call("running the text network", "run", "text", {})
 
 
@@ -58,5 +58,5 @@ def test_a_process_that_hangs_is_ended():
 
 def test_a_process_that_cannot_start_says_why(monkeypatch):
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
-    with Child("fp16") as child, pytest.raises(ExportError, match="the process ended with status 1: .+"):
+    with Child("fp16") as child, pytest.raises(ExportError, match=r"the process ended with status 1: .+"):
         child.call("loading the networks", "run", "vision", {})

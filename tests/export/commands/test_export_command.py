@@ -101,8 +101,9 @@ def test_usage(arguments):
 
 
 def test_a_limit_that_cannot_be_meant_is_refused_before_the_work(tmp_path):
-    with pytest.raises(OptionError, match=r"limit 'int8=1' must be such as int8\.flips=0\.002"):
-        invoke(tmp_path, "--out", tmp_path / "x", "--limit", "int8=1")
+    result = invoke(tmp_path, "--out", tmp_path / "x", "--limit", "int8=1")
+    assert isinstance(result.exception, OptionError)
+    assert str(result.exception).startswith("limit 'int8=1' must be such as int8.flips=0.002")
 
 
 def contents(folder):
