@@ -80,7 +80,7 @@ def test_what_is_said_without_pairs(bundle):
     assert (result.exit_code, result.return_value) == (0, 0)
     lines = result.stdout.splitlines()
     assert lines[0] == "compared with PyTorch on noise, network by network, as there are no pairs of videos"
-    assert re.fullmatch(r"fp32  \d\.\d MB  smallest cosine 1\.0000000", lines[1])
+    assert re.fullmatch(r"fp32  \d\.\d MB  ran on the cpu  smallest cosine 1\.0000000", lines[1])
     assert lines[-1] == "uncalibrated: it has no threshold; verify with --threshold X, or export it with --pairs FILE"
     assert f"bundle: {out} " in result.stdout
 
@@ -99,7 +99,9 @@ def test_what_the_bundle_says(bundle, weights):
 
 def test_an_uncalibrated_bundle_asks_for_a_threshold(bundle, video):
     model = load(bundle[1], device="cpu")
-    with pytest.raises(BundleError, match="is uncalibrated, it does not know .* give --threshold X, or export it with"):
+    with pytest.raises(
+        BundleError, match=r"is uncalibrated, it does not know .* give --threshold X, or export it with"
+    ):
         model.verify(video, video)
     assert model.verify(video, video, threshold=0.1).same
 
