@@ -70,7 +70,7 @@ def overridden(texts: Iterable[str]) -> dict[str, Limits]:
             number = float(value)
         except ValueError:
             number = math.nan
-        if not equals or precision not in limits or math.isnan(number):
+        if not (equals and name) or precision not in limits or math.isnan(number):
             known = ", ".join(limits)
             raise OptionError(f"limit {text!r} must be such as int8.flips=0.002, for one of {known}")
         limits[precision] = limits[precision].with_value(name, number)
