@@ -49,7 +49,8 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
 @click.option(
     "--int8-mode",
     type=click.Choice(["auto", "dynamic", "static"]),
-    help="Find the range of activations at run time, or on training videos.  [default: what is closer to PyTorch]",
+    help="Find the range of activations at run time, or on training videos; implies --int8.  "
+    "[default: what is closer to PyTorch]",
 )
 @click.option(
     "--gate-pairs",

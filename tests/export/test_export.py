@@ -161,7 +161,9 @@ def test_a_graph_that_differs_writes_nothing(exported, run, tmp_path, monkeypatc
     assert snapshot(tmp_path) == before
 
 
-LOOSE = overridden([f"{name}.{limit}" for name in ("fp16", "int8") for limit in ("flips=1", "auc=1")])
+LOOSE = overridden(  # random weights amplify what quantization does
+    [f"{name}.{limit}" for name in ("fp16", "int8") for limit in ("flips=1", "auc=1", "cosine=0.8", "difference=9")]
+)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +203,7 @@ def test_what_is_quantized_is_decided_recorded_and_said(variants):
     notes = report.precisions[2].notes
     assert "the vision network is int8 (static)" in notes  # a network of convolutions
     assert {note.split()[1] for note in notes} == {"vision", "temporal", "text"}
-    assert bundle.manifest.checks["gate"]["precisions"]["int8"]["notes"] == notes
+    assert bundle.manifest.checks["gate"]["precisions"]["int8"]["notes"] == list(notes)
     assert {f"int8: {note}" for note in notes} <= set(stages)
     text = bundle.read(bundle.manifest.reports[1]).decode()
     assert all(f"- int8: {note}" in text for note in notes)

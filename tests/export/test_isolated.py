@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +31,17 @@ def test_networks_run_in_a_process_of_their_own(exports, draft):
             ExportError, match=r"^fp32: loading the networks: test: has no precision 'fp16'; it has fp32$"
         ):
             IsolatedBackend(child, draft, precision="fp16")
+
+
+def test_torch_is_not_there():
+    code = f"import sys, {', '.join(f'weaksvr.export.{name}' for name in ('child', 'quantize', 'rounding'))}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "['onnx']\n"
 
 
 def test_what_fails_there_fails_here_in_one_line():
