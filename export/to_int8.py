@@ -104,12 +104,12 @@ def int8_variant(
             notes.append(f"the {role} network stays fp32: {' and '.join(kinds)} int8 leaves it as it is")
     for note in notes:
         progress(f"int8: {note}", 1, 1)
-    if not quantized_roles(fp32, networks):
+    if not _quantized_roles(fp32, networks):
         raise ExportError(f"int8: {'; '.join(notes)}: there is nothing to gain")
     return Variant(precision="int8", networks=networks, notes=tuple(notes))
 
 
-def quantized_roles(fp32: Variant, networks: Mapping[str, NewNetwork]) -> list[str]:
+def _quantized_roles(fp32: Variant, networks: Mapping[str, NewNetwork]) -> list[str]:
     """The roles that verdicts depend on and that are not as in fp32."""
     return [role for role in _OF_VERDICTS if networks[role] is not fp32.networks[role]]
 
@@ -122,7 +122,7 @@ def fewer_networks(fp32: Variant, refused: Variant, *, reason: str) -> Iterator[
         refused: what was too much.
         reason: why, for people.
     """
-    roles = quantized_roles(fp32, refused.networks)
+    roles = _quantized_roles(fp32, refused.networks)
     for role in roles if len(roles) > 1 else ():
         kept = [note for note in refused.notes if not note.startswith(f"the {role} network")]
         note = f"the {role} network stays fp32, as with it {reason}"
