@@ -29,6 +29,7 @@ __all__ = ["Int8Mode", "calibration_batches", "fewer_networks", "int8_variant"]
 Int8Mode = Literal["auto", "dynamic", "static"]
 
 _KINDS: Final = ("dynamic", "static")
+_NO_VIDEOS: Final = "the videos that the model was trained on are not there"
 _OF_VERDICTS: Final = ("temporal", "vision")  # in the order in which they are given up
 
 
@@ -76,10 +77,9 @@ def int8_variant(
     notes = []
     kinds = [kind for kind in _KINDS if mode in ("auto", kind)]
     if "static" in kinds and not batches:
-        problem = "static int8 is calibrated on training videos, and the run's are not there any more"
         if mode == "static":
-            raise ExportError(f"{problem}; use --int8-mode dynamic")
-        notes.append(f"static int8 was not tried: {problem.partition(', and ')[2]}")
+            raise ExportError(f"static int8 cannot be calibrated: {_NO_VIDEOS}; use --int8-mode dynamic")
+        notes.append(f"static int8 was not tried: {_NO_VIDEOS}")
         kinds.remove("static")
     tried: dict[str, dict[str, NewNetwork]] = {}
     found: dict[str, Mapping[str, Sequence[Difference]]] = {}
@@ -104,12 +104,12 @@ def int8_variant(
             notes.append(f"the {role} network stays fp32: {' and '.join(kinds)} int8 leaves it as it is")
     for note in notes:
         progress(f"int8: {note}", 1, 1)
-    if not quantized_roles(fp32, networks):
+    if not _quantized_roles(fp32, networks):
         raise ExportError(f"int8: {'; '.join(notes)}: there is nothing to gain")
     return Variant(precision="int8", networks=networks, notes=tuple(notes))
 
 
-def quantized_roles(fp32: Variant, networks: Mapping[str, NewNetwork]) -> list[str]:
+def _quantized_roles(fp32: Variant, networks: Mapping[str, NewNetwork]) -> list[str]:
     """The roles that verdicts depend on and that are not as in fp32."""
     return [role for role in _OF_VERDICTS if networks[role] is not fp32.networks[role]]
 
@@ -122,7 +122,7 @@ def fewer_networks(fp32: Variant, refused: Variant, *, reason: str) -> Iterator[
         refused: what was too much.
         reason: why, for people.
     """
-    roles = quantized_roles(fp32, refused.networks)
+    roles = _quantized_roles(fp32, refused.networks)
     for role in roles if len(roles) > 1 else ():
         kept = [note for note in refused.notes if not note.startswith(f"the {role} network")]
         note = f"the {role} network stays fp32, as with it {reason}"
