@@ -37,7 +37,7 @@ from .limits import Limits
 from .probes import compare_network, make_probes, shown
 from .verdicts import Distances, Verdicts, judge
 
-__all__ = ["Gate", "Measured", "PrecisionReport", "Running", "Variant"]
+__all__ = ["Gate", "Measured", "PrecisionReport", "Progress", "Running", "Variant"]
 
 Progress = Callable[[str, int, int], None]
 

@@ -29,6 +29,7 @@ __all__ = ["Int8Mode", "calibration_batches", "fewer_networks", "int8_variant"]
 Int8Mode = Literal["auto", "dynamic", "static"]
 
 _KINDS: Final = ("dynamic", "static")
+_NO_VIDEOS: Final = "the videos that the model was trained on are not there"
 _OF_VERDICTS: Final = ("temporal", "vision")  # in the order in which they are given up
 
 
@@ -76,10 +77,9 @@ def int8_variant(
     notes = []
     kinds = [kind for kind in _KINDS if mode in ("auto", kind)]
     if "static" in kinds and not batches:
-        problem = "static int8 is calibrated on training videos, and the run's are not there any more"
         if mode == "static":
-            raise ExportError(f"{problem}; use --int8-mode dynamic")
-        notes.append(f"static int8 was not tried: {problem.partition(', and ')[2]}")
+            raise ExportError(f"static int8 cannot be calibrated: {_NO_VIDEOS}; use --int8-mode dynamic")
+        notes.append(f"static int8 was not tried: {_NO_VIDEOS}")
         kinds.remove("static")
     tried: dict[str, dict[str, NewNetwork]] = {}
     found: dict[str, Mapping[str, Sequence[Difference]]] = {}

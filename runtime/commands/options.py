@@ -44,7 +44,7 @@ def precision_option(function: Function) -> Function:
         metavar="auto|fp32|fp16|...",
         default="auto",
         show_default=True,
-        help="Precision of the networks, one that the bundle holds.",
+        help="Precision of the networks, one that the bundle holds; auto takes the fastest that the device runs.",
     )(function)
 
 

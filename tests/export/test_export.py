@@ -267,7 +267,9 @@ def test_int8_that_is_too_far_off_leaves_nothing_to_gain(run, tmp_path):
 def test_static_int8_needs_training_videos(run, tmp_path):
     source = run_source(run)
     moved = dataclasses.replace(source, data=dataclasses.replace(source.data, trained_on=()))
-    with pytest.raises(ExportError, match=r"static int8 .* are not there any more; use --int8-mode dynamic"):
+    with pytest.raises(
+        ExportError, match=r"static int8 cannot be calibrated: .* are not there; use --int8-mode dynamic"
+    ):
         export_source(moved, tmp_path / "out", options=ExportOptions(int8="static"))
 
 
