@@ -132,7 +132,7 @@ def _known(architecture: str) -> str:
 def _loaded(clip: nn.Module, text: TextConfig, *, name: str, label: str, facts: Mapping[str, Any]) -> PretrainedClip:
     if isinstance(clip, open_clip.CoCa):
         raise OptionError(f"{name}: CoCa's image tower gives more than one vector an image; use a CLIP or SigLIP model")
-    preprocess = preprocess_of(clip.visual.preprocess_cfg, name=name)  # type: ignore[union-attr]
+    preprocess = preprocess_of(clip.visual.preprocess_cfg, name=name)  # type: ignore[union-attr, arg-type]
     return PretrainedClip(clip=clip.eval(), preprocess=preprocess, text=text, label=label, facts=facts)
 
 
@@ -183,7 +183,8 @@ def _refuse_unreachable(repository: str, architecture: str) -> None:
 def _create(name: str, model: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         with _quiet():
-            return open_clip.create_model(model, require_pretrained=True, **options)
+            clip: nn.Module = open_clip.create_model(model, require_pretrained=True, **options)
+            return clip
     except Exception as error:  # whatever is wrong with a file or a connection
         raise OptionError(f"{name}: cannot be loaded: {_reason(error)}") from error
 

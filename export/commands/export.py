@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -111,7 +111,7 @@ def command(
             )
         else:
             del options["num_frames"]
-            bundle, report = export_run(run_folder, out, options=chosen, progress=progress, **options)
+            bundle, report = export_run(cast("Path", run_folder), out, options=chosen, progress=progress, **options)
     if as_json:
         print_json(_document(bundle))
     else:
