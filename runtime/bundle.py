@@ -1,9 +1,10 @@
 """A bundle on disk: a model that is ready to run, as a folder with `manifest.json` and the files that it lists.
 
-    manifest.json                    what is in the bundle, see `Manifest`; replaced last
-    <role>.<precision>.<sha8>.onnx   one network, without external data
-    tokenizer.<sha8>.json            for `tokenizers`, if there is a text network
-    gate.<sha8>.md, gate.<sha8>.svg  what the export's gate found, for people
+    manifest.json                           what is in the bundle, see `Manifest`; replaced last
+    <role>.<precision>.<sha8>.onnx          one network, without external data
+    engines/<role>.<precision>.<sha8>.plan  one TensorRT engine, for one version of TensorRT and some GPUs
+    tokenizer.<sha8>.json                   for `tokenizers`, if there is a text network
+    gate.<sha8>.md, gate.<sha8>.svg         what the export's gate found, for people
 
 A file's name carries the start of its SHA-256, so a rewritten bundle never overwrites what the old manifest lists:
 whenever writing stops, the folder is the old bundle or the new one. What is loaded is what was hashed: `Bundle.read`
@@ -19,7 +20,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, Self
 
@@ -28,12 +29,14 @@ from .bundle_format import (
     ROLES,
     SCHEMA,
     Calibration,
+    Entry,
     Manifest,
     NetworkFile,
     ReportFile,
     Threshold,
     TokenizerFile,
 )
+from .engine_file import ENGINE_FOLDER, EngineFile, NewEngine
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OutputError
 from .onnx_scan import refuse_external_data
 from .spec import Cleaning, TensorSpec
@@ -45,8 +48,10 @@ __all__ = [
     "ROLES",
     "Bundle",
     "Calibration",
+    "EngineFile",
     "Manifest",
     "NetworkFile",
+    "NewEngine",
     "NewNetwork",
     "NewReport",
     "NewTokenizer",
@@ -63,7 +68,8 @@ MAX_MANIFEST_BYTES: Final = 16 * 2**20
 DEFAULT_BUNDLE: Final = Path(__file__).parent / "assets" / "default"
 
 OWN_FILE = re.compile(
-    r"[a-z]+\.[a-z0-9]+\.[0-9a-f]{8}\.onnx|tokenizer\.[0-9a-f]{8}\.json|gate\.[0-9a-f]{8}\.(?:md|svg)"
+    r"[a-z]+\.[a-z0-9]+\.[0-9a-f]{8}\.onnx|" + ENGINE_FOLDER + r"/[a-z]+\.[a-z0-9]+\.[0-9a-f]{8}\.plan|"
+    r"tokenizer\.[0-9a-f]{8}\.json|gate\.[0-9a-f]{8}\.(?:md|svg)"
 )
 
 
@@ -99,7 +105,7 @@ class Bundle:
                 _locate(folder, entry)
         return bundle
 
-    def read(self, entry: NetworkFile | TokenizerFile | ReportFile) -> bytes:
+    def read(self, entry: Entry) -> bytes:
         """The content of a listed file, after its size, its hash and (for a network) its self-containment are checked.
 
         Raises:
@@ -138,7 +144,7 @@ def _read_manifest(folder: Path, given: str) -> Manifest:
         raise BundleError(f"{path}: is not valid JSON ({error})") from error
 
 
-def _locate(folder: Path, entry: NetworkFile | TokenizerFile | ReportFile) -> Path:
+def _locate(folder: Path, entry: Entry) -> Path:
     """The path of a listed file, if it is a plain file of the right size inside `folder`."""
     relative = PurePosixPath(entry.path)
     if relative.is_absolute() or ".." in relative.parts or not relative.parts or re.search(r"[\\:\0]", entry.path):
@@ -201,6 +207,7 @@ def write_bundle(
     manifest: Manifest,
     networks: Iterable[NewNetwork],
     *,
+    engines: Iterable[NewEngine] = (),
     tokenizer: NewTokenizer | None = None,
     reports: Iterable[NewReport] = (),
 ) -> Bundle:
@@ -208,9 +215,10 @@ def write_bundle(
 
     Args:
         out: a new or empty folder (made with its parents), or a bundle, which is replaced.
-        manifest: everything but `files`, `tokenizer` and `reports`, which are filled in here.
+        manifest: everything but `files`, `engines`, `tokenizer` and `reports`, which are filled in here.
         networks: consumed one at a time, so a generator keeps only one network in memory. A role that is the same in
             two precisions is one file.
+        engines: TensorRT plans of some of the networks; consumed one at a time, after them.
         tokenizer: needed iff there is a text network.
         reports: for people.
 
@@ -230,9 +238,12 @@ def write_bundle(
         files: list[NetworkFile] = []
         for network in networks:
             files.append(_write_network(folder, network, files))
+        plans = tuple(_write_engine(folder, engine) for engine in engines)
         vocabulary = None if tokenizer is None else _write_tokenizer(folder, tokenizer)
         written = tuple(_write_report(folder, report) for report in reports)
-        complete = dataclasses.replace(manifest, files=tuple(files), tokenizer=vocabulary, reports=written)
+        complete = dataclasses.replace(
+            manifest, files=tuple(files), engines=plans, tokenizer=vocabulary, reports=written
+        )
         return write_manifest(folder, complete)
     finally:
         _sweep(folder)
@@ -267,7 +278,7 @@ def write_manifest(out: str | os.PathLike[str], manifest: Manifest) -> Bundle:
 def refuse_foreign(folder: Path) -> None:
     """Check that nothing but a bundle, or leftovers of writing one, is in `folder`. Raises `OutputError`."""
     try:
-        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        names = list(_names_in(folder)) if folder.exists() else []
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written to as a folder: {error.strerror or error}") from error
     if all(_is_ours(name) for name in names):
@@ -280,10 +291,21 @@ def refuse_foreign(folder: Path) -> None:
         raise OutputError(f"{folder}: exists and is not a bundle; choose a new or empty folder")
 
 
+def _names_in(folder: Path) -> Iterator[str]:
+    """What is in `folder`, and in its folder of engines, by path relative to it."""
+    for path in folder.iterdir():
+        if path.name == ENGINE_FOLDER and path.is_dir() and not path.is_symlink():
+            yield from (f"{ENGINE_FOLDER}/{inner.name}" for inner in path.iterdir())
+        else:
+            yield path.name
+
+
 def _is_ours(name: str) -> bool:
     """Whether `write_bundle` makes files of this name, apart from the manifest."""
-    target = re.fullmatch(r"\.(.+)\.[^.]+\.tmp", name)
-    return bool(OWN_FILE.fullmatch(target[1] if target else name) or (target and target[1] == MANIFEST_NAME))
+    above, slash, last = name.rpartition("/")
+    target = re.fullmatch(r"\.(.+)\.[^.]+\.tmp", last)
+    final = above + slash + (target[1] if target else last)
+    return bool(OWN_FILE.fullmatch(final) or (target and final == MANIFEST_NAME))
 
 
 def _write_network(folder: Path, network: NewNetwork, written: Sequence[NetworkFile]) -> NetworkFile:
@@ -302,6 +324,19 @@ def _write_network(folder: Path, network: NewNetwork, written: Sequence[NetworkF
     )
     refuse_external_data(network.data, name=name)
     _write_once(folder / name, network.data, digest)
+    return entry
+
+
+def _write_engine(folder: Path, engine: NewEngine) -> EngineFile:
+    entry = engine.as_file()
+    above = folder / ENGINE_FOLDER
+    if above.is_symlink():
+        raise OutputError(f"{above}: is a link; remove it")
+    try:
+        above.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{above}: cannot be made: {error.strerror or error}") from error
+    _write_once(folder / entry.path, engine.data, entry.sha256)
     return entry
 
 
@@ -337,6 +372,7 @@ def _sweep(folder: Path) -> None:
     with contextlib.suppress(OSError):  # leftovers do no harm, and the next export tries again
         manifest = folder / MANIFEST_NAME
         listed = manifest.read_text(encoding="utf-8") if manifest.exists() else ""
-        for path in folder.iterdir():
-            if _is_ours(path.name) and path.name not in listed and path.is_file():
-                path.unlink()
+        for name in list(_names_in(folder)):
+            if _is_ours(name) and name not in listed and (folder / name).is_file():
+                (folder / name).unlink()
+        (folder / ENGINE_FOLDER).rmdir()  # fails, as it should, where there is none, or one that holds something

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
+from .engine_file import EngineFile
 from .errors import BundleError, BundleVersionError
+from .json_values import get_typed, malformed_as_bundle_error
 from .spec import CLEANINGS, METHODS, Cleaning, Method, PreprocessSpec, SamplingSpec, TensorSpec
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ROLES",
     "SCHEMA_VERSION",
     "Calibration",
+    "Entry",
     "Manifest",
     "NetworkFile",
     "ReportFile",
@@ -28,8 +30,6 @@ __all__ = [
 
 SCHEMA: Final = "weaksvr.bundle"
 SCHEMA_VERSION: Final = 1
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,14 +107,14 @@ class NetworkFile:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         return cls(
-            role=_get(data, "role", str),
-            precision=_get(data, "precision", str),
-            path=_get(data, "path", str),
-            bytes=_get(data, "bytes", int),
-            sha256=_get(data, "sha256", str),
-            opset=_get(data, "opset", int),
-            inputs=tuple(TensorSpec.from_json(tensor) for tensor in _get(data, "inputs", list)),
-            outputs=tuple(TensorSpec.from_json(tensor) for tensor in _get(data, "outputs", list)),
+            role=get_typed(data, "role", str),
+            precision=get_typed(data, "precision", str),
+            path=get_typed(data, "path", str),
+            bytes=get_typed(data, "bytes", int),
+            sha256=get_typed(data, "sha256", str),
+            opset=get_typed(data, "opset", int),
+            inputs=tuple(TensorSpec.from_json(tensor) for tensor in get_typed(data, "inputs", list)),
+            outputs=tuple(TensorSpec.from_json(tensor) for tensor in get_typed(data, "outputs", list)),
         )
 
 
@@ -145,12 +145,12 @@ class TokenizerFile:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         return cls(
-            path=_get(data, "path", str),
-            bytes=_get(data, "bytes", int),
-            sha256=_get(data, "sha256", str),
-            context_length=_get(data, "context_length", int),
+            path=get_typed(data, "path", str),
+            bytes=get_typed(data, "bytes", int),
+            sha256=get_typed(data, "sha256", str),
+            context_length=get_typed(data, "context_length", int),
             cleaning=data.get("cleaning", "lower"),  # bundles that say nothing are CLIP's
-            zeroed_id=None if data.get("zeroed_id") is None else _get(data, "zeroed_id", int),
+            zeroed_id=None if data.get("zeroed_id") is None else get_typed(data, "zeroed_id", int),
         )
 
 
@@ -168,10 +168,14 @@ class ReportFile:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         return cls(
-            path=_get(data, "path", str),
-            bytes=_get(data, "bytes", int),
-            sha256=_get(data, "sha256", str),
+            path=get_typed(data, "path", str),
+            bytes=get_typed(data, "bytes", int),
+            sha256=get_typed(data, "sha256", str),
         )
+
+
+Entry = NetworkFile | EngineFile | TokenizerFile | ReportFile
+"""Anything that `manifest.json` lists."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,18 +218,18 @@ class Threshold:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        calibrated = _get(data, "calibrated", dict)
+        calibrated = get_typed(data, "calibrated", dict)
         return cls(
             method=_check_method(data["method"]),
-            precision=_get(data, "precision", str),
-            sampling=_get(data, "sampling", str),
-            threshold=_get(data, "threshold", float),
+            precision=get_typed(data, "precision", str),
+            sampling=get_typed(data, "sampling", str),
+            threshold=get_typed(data, "threshold", float),
             calibrated=Calibration(
-                pairs=_get(calibrated, "pairs", int),
-                same=_get(calibrated, "same", int),
-                auc=_get(calibrated, "auc", float),
-                eer=_get(calibrated, "eer", float),
-                rule=_get(calibrated, "rule", str),
+                pairs=get_typed(calibrated, "pairs", int),
+                same=get_typed(calibrated, "same", int),
+                auc=get_typed(calibrated, "auc", float),
+                eer=get_typed(calibrated, "eer", float),
+                rule=get_typed(calibrated, "rule", str),
             ),
         )
 
@@ -240,6 +244,7 @@ class Manifest:
         sampling, preprocess: how videos become the networks' input.
         default_method: the way to compare that is used if none is asked for.
         files: the networks.
+        engines: TensorRT plans of some of them, at most one for a role and precision; none in bundles of before.
         tokenizer: None without a text network.
         thresholds: one for each (method, precision, sampling) that was calibrated.
         checks: results of the export's comparisons with its source, free form.
@@ -256,6 +261,7 @@ class Manifest:
     preprocess: PreprocessSpec
     default_method: Method
     files: tuple[NetworkFile, ...] = ()
+    engines: tuple[EngineFile, ...] = ()
     tokenizer: TokenizerFile | None = None
     thresholds: tuple[Threshold, ...] = ()
     checks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -267,16 +273,23 @@ class Manifest:
     def __post_init__(self) -> None:
         _check_method(self.default_method)
         networks = [f"{file.role} {file.precision}" for file in self.files]
+        engines = [f"{engine.role} {engine.precision}" for engine in self.engines]
         keys = [f"{entry.method} {entry.precision} {entry.sampling}" for entry in self.thresholds]
-        for items, what in ((networks, "network"), (keys, "threshold")):
+        for items, what in ((networks, "network"), (engines, "engine"), (keys, "threshold")):
             twice = next((item for item in items if items.count(item) > 1), None)
             if twice is not None:
                 raise BundleError(f"{what} {twice} is listed twice")
+        for engine in self.engines:
+            network = self.network(engine.role, engine.precision)
+            if network is None or network.sha256 != engine.network_sha256:
+                raise BundleError(f"the {engine.role} engine in {engine.precision} is of a network that is not there")
+            engine.check_inputs(network.inputs)
 
     @property
-    def entries(self) -> tuple[NetworkFile | TokenizerFile | ReportFile, ...]:
+    def entries(self) -> tuple[Entry, ...]:
         """All files of the bundle."""
-        return (*self.files, *(() if self.tokenizer is None else (self.tokenizer,)), *self.reports)
+        tokenizer = () if self.tokenizer is None else (self.tokenizer,)
+        return (*self.files, *self.engines, *tokenizer, *self.reports)
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -288,6 +301,10 @@ class Manifest:
     def network(self, role: str, precision: str) -> NetworkFile | None:
         """The file of `role` in `precision`, None if there is none."""
         return next((file for file in self.files if (file.role, file.precision) == (role, precision)), None)
+
+    def engine(self, role: str, precision: str) -> EngineFile | None:
+        """The TensorRT plan of `role` in `precision`, None if there is none."""
+        return next((file for file in self.engines if (file.role, file.precision) == (role, precision)), None)
 
     def threshold(self, method: Method, precision: str, sampling: str) -> Threshold | None:
         """The threshold calibrated for exactly this combination, None if there is none."""
@@ -304,6 +321,7 @@ class Manifest:
             "preprocess": self.preprocess.to_json(),
             "default_method": self.default_method,
             "files": [file.to_json() for file in self.files],
+            "engines": [engine.to_json() for engine in self.engines],
             "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
             "thresholds": [threshold.to_json() for threshold in self.thresholds],
             "checks": dict(self.checks),
@@ -331,50 +349,29 @@ class Manifest:
             )
         if type(version) is not int or version != SCHEMA_VERSION:
             raise BundleError(f"has schema version {version!r}, expected {SCHEMA_VERSION}")
-        with _malformed():
+        with malformed_as_bundle_error():
             tokenizer = data.get("tokenizer")
+            data = {"engines": [], "reports": [], "speed": {}, **data}  # which bundles of before do not have
             return cls(
-                name=_get(data, "name", str),
-                description=_get(data, "description", str),
-                sampling=SamplingSpec.from_json(_get(data, "sampling", dict)),
-                preprocess=PreprocessSpec.from_json(_get(data, "preprocess", dict)),
+                name=get_typed(data, "name", str),
+                description=get_typed(data, "description", str),
+                sampling=SamplingSpec.from_json(get_typed(data, "sampling", dict)),
+                preprocess=PreprocessSpec.from_json(get_typed(data, "preprocess", dict)),
                 default_method=_check_method(data["default_method"]),
-                files=tuple(NetworkFile.from_json(file) for file in _get(data, "files", list)),
+                files=tuple(NetworkFile.from_json(file) for file in get_typed(data, "files", list)),
+                engines=tuple(EngineFile.from_json(file) for file in get_typed(data, "engines", list)),
                 tokenizer=None if tokenizer is None else TokenizerFile.from_json(tokenizer),
-                thresholds=tuple(Threshold.from_json(entry) for entry in _get(data, "thresholds", list)),
-                checks=_get(data, "checks", dict),
-                reports=tuple(ReportFile.from_json(entry) for entry in _get({"reports": [], **data}, "reports", list)),
-                speed=_speed(_get({"speed": {}, **data}, "speed", dict)),
-                tools=_get(data, "tools", dict),
-                training=_get(data, "training", dict),
+                thresholds=tuple(Threshold.from_json(entry) for entry in get_typed(data, "thresholds", list)),
+                checks=get_typed(data, "checks", dict),
+                reports=tuple(ReportFile.from_json(entry) for entry in get_typed(data, "reports", list)),
+                speed=_speed(get_typed(data, "speed", dict)),
+                tools=get_typed(data, "tools", dict),
+                training=get_typed(data, "training", dict),
             )
 
 
-@contextlib.contextmanager
-def _malformed() -> Iterator[None]:
-    """Turn what goes wrong while values are taken out of JSON into a `BundleError`."""
-    try:
-        yield
-    except BundleError:
-        raise
-    except KeyError as error:
-        raise BundleError(f"has no key {error}") from error
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BundleError(f"holds a value that cannot be used: {error}") from error
-
-
-def _get(data: Mapping[str, Any], key: str, kind: type[T]) -> T:
-    """`data[key]`, which must be of type `kind`; an int does for a float, a bool for nothing."""
-    value = data[key]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise BundleError(f"{key} is {value!r}, but must be of type {kind.__name__}")
-    return value
-
-
 def _speed(data: Mapping[str, Any]) -> dict[str, float]:
-    speed = {precision: _get(data, precision, float) for precision in data}
+    speed = {precision: get_typed(data, precision, float) for precision in data}
     if not all(math.isfinite(value) and value > 0 for value in speed.values()):
         raise BundleError(f"speed is {speed}, but must be milliseconds above 0")
     return speed

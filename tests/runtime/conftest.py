@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,11 +20,13 @@ from weaksvr.runtime.bundle import (
     ROLES,
     Calibration,
     Manifest,
+    NewEngine,
     NewNetwork,
     NewTokenizer,
     Threshold,
     write_bundle,
 )
+from weaksvr.runtime.engine_file import Profile, ShapeRange
 from weaksvr.runtime.spec import PreprocessSpec, SamplingSpec, TensorSpec
 
 WORDS = ("[unk]", "<s>", "</s>", "take", "the", "cup", "pour", "water", "stir", ",")
@@ -111,6 +114,39 @@ def toy_network(role: str, graph: onnx.ModelProto | bytes, *, precision: str = "
     return NewNetwork(role=role, precision=precision, opset=18, inputs=inputs, outputs=outputs, data=data)
 
 
+def toy_engine(
+    network: NewNetwork, *, batches: Sequence[tuple[int, int, int]] = ((1, 2, 8),), **changes: Any
+) -> NewEngine:
+    """What an engine of the toy network would say of itself; its plan is no plan."""
+    sides = {"H": 16, "W": 16, "T": 4}
+    profiles = tuple(
+        Profile(
+            inputs=tuple(
+                ShapeRange(
+                    name=spec.name,
+                    **{
+                        key: (batch, *(sides.get(side, side) for side in spec.shape[1:]))
+                        for key, batch in zip(("min", "opt", "max"), three, strict=True)
+                    },
+                )
+                for spec in network.inputs
+            )
+        )
+        for three in batches
+    )
+    engine = NewEngine(
+        role=network.role,
+        precision=network.precision,
+        network_sha256=hashlib.sha256(network.data).hexdigest(),
+        tensorrt="11.4.0.106",
+        compute_capability="9.0",
+        device_name="NVIDIA H200",
+        profiles=profiles,
+        data=b"no plan of " + network.role.encode(),
+    )
+    return dataclasses.replace(engine, **changes)
+
+
 def toy_threshold(method: str, value: float, **changes: Any) -> Threshold:
     calibrated = Calibration(pairs=10, same=5, auc=0.9, eer=0.1, rule="equal error rate")
     key = {"precision": "fp32", "sampling": "uniform-4", **changes}
@@ -146,6 +182,7 @@ class Toys:
 
     model: Callable[..., ToyModel] = ToyModel.random
     network: Callable[..., NewNetwork] = toy_network
+    engine: Callable[..., NewEngine] = toy_engine
     manifest: Callable[..., Manifest] = toy_manifest
     threshold: Callable[..., Threshold] = toy_threshold
     tokenizer: Callable[..., NewTokenizer] = toy_tokenizer
