@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from ..runtime.errors import CheckpointError, DataError
 from ..runtime.manifest import Clip, Pair, derive_pairs, read_pairs
 from ..runtime.spec import paragraph
 from ..runtime.storage import sha256_of
-from ..train.checkpoint import Checkpoint
 from ..train.datasets.splits import TrainingData, load_training_data
+
+if TYPE_CHECKING:
+    from ..train.checkpoint import Checkpoint
 
 __all__ = ["CalibrationData", "calibration_data", "further_pairs", "given_data", "without_pairs"]
 

@@ -23,8 +23,9 @@ from ..train.backbones import TextTower
 from ..train.open_clip_weights import PretrainedClip, load_pretrained
 from ..train.tower_tokenizer import tower_tokenizer
 from .calibration import CalibrationData, given_data, without_pairs
-from .export import ExportOptions, export_source, refuse_unwritable
+from .export import ExportOptions, export_source
 from .gate import Progress
+from .out_folder import refuse_unwritable
 from .report import GateReport
 from .source import ExportSource
 

@@ -10,10 +10,10 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from ..runtime.bundle import NewEngine, NewNetwork
 from ..runtime.engine_file import Machine, Profile
@@ -23,7 +23,9 @@ from .engine_layers import LayerCount, refuse_other_precision
 from .engine_options import HARDWARE_LEVELS, EngineOptions
 from .engine_progress import PhaseTree
 
-__all__ = ["BuildOrder", "BuiltEngine", "build_engine"]
+__all__ = ["BuildOrder", "BuiltEngine", "build_engine", "this_machine"]
+
+_MAJORS: Final = ("10", "11")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +58,23 @@ class BuiltEngine:
     engine: NewEngine
     layers: LayerCount
     note: str = ""
+
+
+def this_machine() -> Machine:
+    """The GPU and the TensorRT of this machine.
+
+    Raises:
+        DeviceError: if there is no working GPU.
+        ExportError: if TensorRT is of another version than those that this is made for.
+        MissingExtraError: if the GPU's memory cannot be reached for want of a package.
+    """
+    from ..runtime.backends.cuda_memory import open_cuda
+
+    found: str = importlib.import_module("tensorrt").__version__
+    if found.partition(".")[0] not in _MAJORS:
+        raise ExportError(f"TensorRT {found} is installed, but {' or '.join(_MAJORS)} is needed")
+    with contextlib.closing(open_cuda()) as cuda:
+        return Machine(tensorrt=found, compute_capability=cuda.compute_capability, device_name=cuda.device_name)
 
 
 def build_engine(order: BuildOrder, report: Callable[[int, int], None]) -> BuiltEngine:
@@ -93,7 +112,7 @@ def _log(trt: ModuleType) -> Any:
             self.errors: list[str] = []
 
         def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(" ".join(msg.split()))
 
         def reason(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import click
 from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import json_option, version_option
 from ...runtime.errors import MissingExtraError
+from .engine_options import chosen_engines, engine_options
 
 if TYPE_CHECKING:
     from ...runtime.bundle import Bundle
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ..report import GateReport
     from ..to_int8 import Int8Mode
 
-__all__ = ["command", "main"]
+__all__ = ["command", "main", "print_variants", "shown_progress"]
 
 _OF_EXTRA_CPU = "onnxruntime"
 _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which only ends in them
@@ -52,6 +54,8 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     help="Find the range of activations at run time, or on training videos; implies --int8.  "
     "[default: what is closer to PyTorch]",
 )
+@click.option("--tensorrt", is_flag=True, help="Add TensorRT engines of fp32 and fp16, for the GPU of this machine.")
+@engine_options
 @click.option(
     "--gate-pairs",
     metavar="N",
@@ -94,6 +98,7 @@ def command(
     With --pretrained, export an open_clip model without any training. It compares what changes from frame to frame.
     """
     _check_source(run_folder, pretrained, policy, options["num_frames"])
+    engines = chosen_engines(options, wanted=options.pop("tensorrt"))
     try:
         for package in _USED_LATE:
             importlib.import_module(package)
@@ -104,7 +109,8 @@ def command(
         extra = "cpu" if package == _OF_EXTRA_CPU else "export"
         raise MissingExtraError(package, extra, "weaksvr-export") from error
     chosen = _options(**{name: options.pop(name) for name in ("fp16", "int8", "int8_mode", "gate_pairs", "limits")})
-    with _shown_progress() as progress:
+    chosen = dataclasses.replace(chosen, engines=engines)
+    with shown_progress() as progress:
         if pretrained is not None:
             bundle, report = export_pretrained(
                 pretrained, out, policy=policy, options=chosen, progress=progress, **options
@@ -138,7 +144,7 @@ def _options(
 
 
 @contextlib.contextmanager
-def _shown_progress() -> Iterator[Progress]:
+def shown_progress() -> Iterator[Progress]:
     """On stderr: a line for every stage, and a bar where it is a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -179,24 +185,30 @@ def _print(bundle: Bundle, report: GateReport) -> None:
     fewer = f" ({report.asked} were asked for, these videos make no more)" if len(report.pairs) < report.asked else ""
     alone = "noise, network by network, as there are no pairs of videos"
     click.echo(f"compared with PyTorch on {f'{counted}{fewer}' if report.pairs else alone}")
-    for entry in report.precisions:
-        cosine = min(difference.cosine for difference in (*entry.networks, *entry.videos))
-        took = f"{entry.milliseconds:.1f} ms a video" if entry.milliseconds else "ran"
-        size = f"{entry.num_bytes / 1e6:.1f} MB"
-        click.echo(f"{entry.precision}  {size}  {took} on the {entry.device}  smallest cosine {cosine:.7f}")
-        for method, found in entry.verdicts.items():
-            click.echo(
-                f"{method:>11}  AUC {found.auc:.4f} (PyTorch {found.source_auc:.4f})  threshold {found.threshold:.4f}  "
-                f"equal error rate {found.eer:.4f}  verdicts that flipped {found.flips} (of all pairs at most "
-                f"{found.flips_bound:.2%} with 95 % confidence)  ties {found.ties}"
-            )
-        for note in entry.notes:
-            click.echo(f"{'':>11}  {note}")
+    print_variants(report)
     method = bundle.manifest.default_method
     click.echo(f"bundle: {bundle.path} ({_size(bundle) / 1e6:.1f} MB), compares by {method} unless told otherwise")
     click.echo(f"report: {bundle.path / bundle.manifest.reports[-1].path}")
     if not report.pairs:
         click.echo("uncalibrated: it has no threshold; verify with --threshold X, or export it with --pairs FILE")
+
+
+def print_variants(report: GateReport) -> None:
+    """A line for every variant, and one for every way to compare."""
+    for entry in report.precisions:
+        cosine = min(difference.cosine for difference in (*entry.networks, *entry.videos))
+        took = f"{entry.milliseconds:.1f} ms a video" if entry.milliseconds else "ran"
+        size = f"{entry.num_bytes / 1e6:.1f} MB"
+        click.echo(f"{entry.name}  {size}  {took} on the {entry.device}  smallest cosine {cosine:.7f}")
+        for method, found in entry.verdicts.items():
+            click.echo(
+                f"{method:>11}  AUC {found.auc:.4f} ({report.source} {found.source_auc:.4f})  "
+                f"threshold {found.threshold:.4f}  equal error rate {found.eer:.4f}  "
+                f"verdicts that flipped {found.flips} (of all pairs at most {found.flips_bound:.2%} with "
+                f"95 % confidence)  ties {found.ties}"
+            )
+        for note in entry.notes:
+            click.echo(f"{'':>11}  {note}")
 
 
 def main() -> None:
