@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .alignment import alignment_distance, vector_distance
-from .backends.ort import Device, OrtBackend
+from .backends import DeployedBackend
+from .backends.choose import BackendName, open_backend
+from .backends.ort import Device
 from .bundle import DEFAULT_BUNDLE, Bundle
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
@@ -68,7 +70,7 @@ class Model:
     """
 
     bundle: Bundle
-    backend: OrtBackend
+    backend: DeployedBackend
     embedder: Embedder
 
     def verify(
@@ -145,6 +147,7 @@ class Model:
 def load(
     bundle: str | os.PathLike[str] | None = None,
     *,
+    backend: BackendName = "onnxruntime",
     device: Device = "auto",
     precision: str = "auto",
     num_threads: int | None = None,
@@ -153,6 +156,8 @@ def load(
 
     Args:
         bundle: its folder; None is the one that comes with the package.
+        backend: `onnxruntime`; `tensorrt`, which runs the bundle's engines; or `onnxruntime-tensorrt`, which makes its
+            own when it first loads a bundle. TensorRT runs on a GPU alone.
         device: `cpu`, `cuda` (an error if it does not work), or `auto`.
         precision: one of the bundle's, or `auto`.
         num_threads: threads on the CPU; None takes the CPUs that this process may use.
@@ -160,7 +165,7 @@ def load(
     Raises:
         BundleError: if the bundle cannot be used.
         DeviceError: if the device or the precision is not available.
-        MissingExtraError: if ONNX Runtime is not installed.
+        MissingExtraError: if what the backend needs is not installed.
         OptionError: if an option cannot be meant.
     """
     try:
@@ -169,14 +174,14 @@ def load(
         if bundle is not None:
             raise
         raise BundleNotFoundError(f"{error}; this installation has no default bundle: name one") from error
-    backend = OrtBackend(opened, device=device, precision=precision, num_threads=num_threads)
+    running = open_backend(opened, backend=backend, device=device, precision=precision, num_threads=num_threads)
     embedder = Embedder(
-        backend,
+        running,
         sampling=opened.manifest.sampling,
         preprocess=opened.manifest.preprocess,
         tokenizer=_tokenizer_of(opened),
     )
-    return Model(bundle=opened, backend=backend, embedder=embedder)
+    return Model(bundle=opened, backend=running, embedder=embedder)
 
 
 def distance(a: VideoEmbedding, b: VideoEmbedding, *, method: Method) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +18,9 @@ import pytest
 FAIL_ON_SKIP = "WEAKSVR_FAIL_ON_SKIP"
 """Set to 1 where all tools are installed: a test that would be skipped for want of one fails instead."""
 
+REQUIRE_GPU = "WEAKSVR_REQUIRE_GPU"
+"""Set to 1 where there is a GPU: a test that would be skipped for want of it, or of what drives it, fails instead."""
+
 MAX_TORCH_THREADS = 4  # the networks of the tests are small; more threads only wait for one another
 
 
@@ -23,6 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"needs_tool(*names): skipped unless these programs are on the PATH; fails instead with {FAIL_ON_SKIP}=1",
+    )
+    config.addinivalue_line(
+        "markers",
+        "gpu(*modules, provider=None): skipped unless there is an NVIDIA GPU, these modules, and the provider of ONNX "
+        f"Runtime; fails instead with {REQUIRE_GPU}=1",
     )
 
 
@@ -61,12 +71,32 @@ def _providers() -> str:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     wanted = [name for marker in item.iter_markers("needs_tool") for name in marker.args]
     missing = [name for name in wanted if shutil.which(name) is None]
-    if not missing:
-        return
-    reason = f"needs {', '.join(missing)} on the PATH"
-    if os.environ.get(FAIL_ON_SKIP, "") not in ("", "0"):
-        pytest.fail(f"{reason} ({FAIL_ON_SKIP} is set)", pytrace=False)
+    if missing:
+        _skip(f"needs {', '.join(missing)} on the PATH", unless=FAIL_ON_SKIP)
+    for marker in item.iter_markers("gpu"):
+        absent = [name for name in marker.args if importlib.util.find_spec(name) is None]
+        if not _has_gpu():
+            _skip("needs an NVIDIA GPU", unless=REQUIRE_GPU)
+        elif absent:
+            _skip(f"needs {', '.join(absent)}", unless=REQUIRE_GPU)
+        elif marker.kwargs.get("provider", "") not in _providers():
+            _skip(f"needs ONNX Runtime's {marker.kwargs['provider']}", unless=REQUIRE_GPU)
+
+
+def _skip(reason: str, *, unless: str) -> None:
+    """Skip, or fail where the environment variable `unless` says so."""
+    if os.environ.get(unless, "") not in ("", "0"):
+        pytest.fail(f"{reason} ({unless} is set)", pytrace=False)
     pytest.skip(reason)
+
+
+@functools.cache
+def _has_gpu() -> bool:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return False
+    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False, timeout=60)
+    return listed.returncode == 0 and listed.stdout.startswith("GPU")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ..runtime.errors import BundleError
 from .backbones import TextTower
 
 __all__ = ["Networks", "TorchBackend"]
@@ -52,15 +53,21 @@ class TorchBackend:
 
     @torch.no_grad()
     def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run `vision`, `temporal` or `text`; names and shapes are those of the bundle's roles."""
+        """Run `vision`, `temporal` or `text`; names and shapes are those of the bundle's roles.
+
+        Raises:
+            BundleError: if `role` is none of them.
+        """
         tensors = {
-            name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in inputs.items()
+            name: torch.from_numpy(np.array(array, order="C")).to(self._device) for name, array in inputs.items()
         }
         if role == "vision":
             outputs = {"features": self.model.vision(tensors["frames"])}
         elif role == "temporal":
             frame_features, video_vectors = self.model.temporal(tensors["features"])
             outputs = {"frame_features": frame_features, "video_vector": video_vectors}
-        else:
+        elif role == "text":
             outputs = {"text_features": self.model.text(self.model.text.trim(tensors["tokens"]))}
+        else:
+            raise BundleError(f"the model has no {role} network")
         return {name: tensor.float().cpu().numpy() for name, tensor in outputs.items()}

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "DeployedBackend"]
 
 
 class Backend(Protocol):
@@ -42,3 +42,18 @@ class Backend(Protocol):
             WeakSVRError: if there is no such network, or it cannot be run.
         """
         ...
+
+
+class DeployedBackend(Backend, Protocol):
+    """A backend that a bundle was loaded into.
+
+    Attributes:
+        num_threads: for one network on the CPU.
+        notes: what a user should know, e.g. why `auto` did not take the GPU.
+    """
+
+    @property
+    def num_threads(self) -> int: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...

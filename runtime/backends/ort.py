@@ -9,19 +9,21 @@ import io
 import os
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import ROLES, Bundle
+from ..bundle import ROLES, Bundle, NetworkFile
 from ..errors import BundleError, DeviceError, MissingExtraError, OptionError, WeakSVRError
 from .precision import fastest_precision
 
-__all__ = ["Device", "Optimization", "OrtBackend"]
+__all__ = ["Device", "Optimization", "OrtBackend", "Provider"]
 
 Device = Literal["auto", "cpu", "cuda"]
 Optimization = Literal["all", "basic"]
+Provider = str | tuple[str, dict[str, str]]
+"""A name, and options."""
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -54,6 +56,8 @@ class OrtBackend:
         BundleError: if a network cannot be loaded.
     """
 
+    gpu_provider: ClassVar[str] = CUDA
+
     def __init__(
         self,
         bundle: Bundle,
@@ -79,7 +83,7 @@ class OrtBackend:
         elif device == "cuda":
             self._require_cuda()
         self.device: str = device
-        self.provider: str = CUDA if device == "cuda" else CPU
+        self.provider: str = self.gpu_provider if device == "cuda" else CPU
         self.precision: str = self._choose_precision(precision)
         if device == "cuda":
             self._session("vision")  # whether CUDA works shows here, before any video is decoded
@@ -105,10 +109,14 @@ class OrtBackend:
             self._sessions[role] = self._load(role)
         return self._sessions[role]
 
-    def _load(self, role: str) -> Any:
+    def _file(self, role: str) -> NetworkFile:
         file = self._bundle.manifest.network(role, self.precision)
         if file is None:
             raise BundleError(f"{self._bundle.path}: has no {role} network in {self.precision}")
+        return file
+
+    def _load(self, role: str) -> Any:
+        file = self._file(role)
         data = self._bundle.read(file)
         options = self._ort.SessionOptions()
         options.log_severity_level = FATAL_ONLY
@@ -117,7 +125,7 @@ class OrtBackend:
         options.intra_op_num_threads = self.num_threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.load_model_format", "ONNX")  # not ORT's own, which was not scanned
-        providers: list[Any] = [CPU] if self.device == "cpu" else [(CUDA, {"use_tf32": "0"}), CPU]
+        providers = [CPU] if self.device == "cpu" else self._gpu_providers(file, options)
         with self._translated(f"{file.path} cannot be loaded"):
             # No fallback: ONNX Runtime would print to stdout and go on with another provider.
             session = self._ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
@@ -134,6 +142,10 @@ class OrtBackend:
                     f"(unexpected or missing: {', '.join(sorted(missing))})"
                 )
         return session
+
+    def _gpu_providers(self, file: NetworkFile, options: Any) -> list[Provider]:  # noqa: ARG002 - for other providers
+        """What runs a network on the GPU; may change the session's options."""
+        return [(CUDA, {"use_tf32": "0"}), CPU]
 
     def _choose_precision(self, precision: str) -> str:
         """The precision that is meant, which the bundle has and the device runs. Raises `DeviceError`."""
@@ -154,11 +166,11 @@ class OrtBackend:
 
     def _find_device(self, precision: str) -> Literal["cpu", "cuda"]:
         """`cuda` if it runs the vision network on a black frame. Why it does not, though installed, becomes a note."""
-        if CUDA not in self._ort.get_available_providers():
+        if self.gpu_provider not in self._ort.get_available_providers():
             return "cpu"
         try:
             self._require_cuda()
-            self.device, self.provider = "cuda", CUDA
+            self.device, self.provider = "cuda", self.gpu_provider
             self.precision = self._choose_precision(precision)
             size = self._bundle.manifest.preprocess
             self.run("vision", {"frames": np.zeros((1, 3, size.height, size.width), np.float32)})
@@ -170,7 +182,7 @@ class OrtBackend:
 
     def _require_cuda(self) -> None:
         """Raises `DeviceError` if the installed wheel has no CUDA; loads the libraries from wheels if it has."""
-        if CUDA not in self._ort.get_available_providers():
+        if self.gpu_provider not in self._ort.get_available_providers():
             raise DeviceError(
                 "device cuda is not available: the installed ONNX Runtime is made for the CPU; "
                 f"pip uninstall onnxruntime, then pip install 'weaksvr[gpu]'{_both_wheels()}"

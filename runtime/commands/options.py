@@ -9,7 +9,15 @@ import click
 
 from ... import __version__
 
-__all__ = ["bundle_option", "device_option", "json_option", "method_option", "precision_option", "version_option"]
+__all__ = [
+    "backend_option",
+    "bundle_option",
+    "device_option",
+    "json_option",
+    "method_option",
+    "precision_option",
+    "version_option",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,6 +32,18 @@ def bundle_option(function: Function) -> Function:
     return click.option("--bundle", metavar="DIR", help="Model bundle to use.  [default: the one that comes along]")(
         function
     )
+
+
+def backend_option(function: Function) -> Function:
+    """`--backend` as `backend: str`; the names are those of `backends.choose`."""
+    return click.option(
+        "--backend",
+        type=click.Choice(["onnxruntime", "tensorrt", "onnxruntime-tensorrt"]),
+        default="onnxruntime",
+        show_default=True,
+        help="What runs the networks; for GPUs alone: tensorrt runs the bundle's engines, onnxruntime-tensorrt makes "
+        "its own when it first loads a bundle.",
+    )(function)
 
 
 def device_option(function: Function) -> Function:

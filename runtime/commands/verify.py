@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .entry import one_line, print_json, run
-from .options import bundle_option, device_option, json_option, method_option, precision_option, version_option
+from .options import (
+    backend_option,
+    bundle_option,
+    device_option,
+    json_option,
+    method_option,
+    precision_option,
+    version_option,
+)
 
 if TYPE_CHECKING:
     from ..verify import VerifyResult
@@ -21,6 +29,7 @@ __all__ = ["main", "verify"]
 @bundle_option
 @method_option
 @click.option("--threshold", type=float, help="Largest distance of a same pair.  [default: the bundle's]")
+@backend_option
 @device_option
 @precision_option
 @json_option

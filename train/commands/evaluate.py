@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ...runtime.commands.entry import print_json, run
-from ...runtime.commands.options import device_option, json_option, precision_option, version_option
+from ...runtime.commands.options import backend_option, device_option, json_option, precision_option, version_option
 from ...runtime.errors import MissingExtraError, OptionError
 from ...runtime.spec import Method
 
@@ -19,22 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["command", "main"]
 
 
-def _from_bundle(path: Path, device: str, precision: str) -> tuple[Embedder, dict[Method, float], str]:
+def _from_bundle(path: Path, backend: str, device: str, precision: str) -> tuple[Embedder, dict[Method, float], str]:
     """A bundle's embedder, its thresholds, and what is in effect."""
     from ...runtime.spec import METHODS
     from ...runtime.verify import load
 
-    model = load(path, device=device, precision=precision)  # type: ignore[arg-type]
-    manifest, backend = model.bundle.manifest, model.backend
-    entries = {method: manifest.threshold(method, backend.precision, manifest.sampling.key) for method in METHODS}
+    model = load(path, backend=backend, device=device, precision=precision)  # type: ignore[arg-type]
+    manifest, running = model.bundle.manifest, model.backend
+    entries = {method: manifest.threshold(method, running.precision, manifest.sampling.key) for method in METHODS}
     thresholds = {method: entry.threshold for method, entry in entries.items() if entry is not None}
-    return model.embedder, thresholds, f"{backend.device}, {backend.provider}, {backend.precision}"
+    return model.embedder, thresholds, f"{running.device}, {running.provider}, {running.precision}"
 
 
-def _from_run(path: Path, device: str, precision: str) -> tuple[Embedder, dict[Method, float], str]:
+def _from_run(path: Path, backend: str, device: str, precision: str) -> tuple[Embedder, dict[Method, float], str]:
     """A run's embedder; it has no thresholds before it is exported."""
     if precision not in {"auto", "fp32"}:
         raise OptionError(f"--precision {precision}: a RUN is evaluated in fp32; export it for other precisions")
+    if backend != "onnxruntime":
+        raise OptionError(f"--backend {backend}: a RUN is evaluated with PyTorch; export it for other backends")
     try:
         from ..checkpoint import load_checkpoint
         from ..engine import pick_device
@@ -71,12 +73,19 @@ def _print(result: EvaluationResult, effect: str) -> None:
 @click.argument("run_or_bundle", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Dataset folder.")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
+@backend_option
 @device_option
 @precision_option
 @json_option
 @version_option
 def command(
-    run_or_bundle: Path, data: Path, split: Literal["val", "test"], device: str, precision: str, as_json: bool
+    run_or_bundle: Path,
+    data: Path,
+    split: Literal["val", "test"],
+    backend: str,
+    device: str,
+    precision: str,
+    as_json: bool,
 ) -> int:
     """AUC (positive = same), accuracy and error rates at the threshold, WDR and matching accuracy of RUN_OR_BUNDLE."""
     from rich.console import Console
@@ -87,7 +96,7 @@ def command(
 
     is_bundle = (run_or_bundle / "manifest.json").is_file()
     dataset = read_dataset(data, require_train=False)
-    embedder, thresholds, effect = (_from_bundle if is_bundle else _from_run)(run_or_bundle, device, precision)
+    embedder, thresholds, effect = (_from_bundle if is_bundle else _from_run)(run_or_bundle, backend, device, precision)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("embedding videos", total=None)
         result = evaluate(
