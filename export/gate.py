@@ -40,7 +40,7 @@ from .limits import Limits
 from .probes import compare_network, make_probes, shown
 from .verdicts import Distances, Verdicts, judge
 
-__all__ = ["Gate", "Measured", "PrecisionReport", "Progress", "Running", "Variant"]
+__all__ = ["Gate", "Measured", "PrecisionReport", "Progress", "Running", "Variant", "variant_name"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -63,10 +63,11 @@ class Variant:
     @property
     def name(self) -> str:
         """For people and for the report."""
-        return _name(self.precision, bool(self.engines))
+        return variant_name(self.precision, is_tensorrt=bool(self.engines))
 
 
-def _name(precision: str, is_tensorrt: bool) -> str:
+def variant_name(precision: str, *, is_tensorrt: bool) -> str:
+    """What a precision is called in the report, run by ONNX Runtime or as TensorRT engines."""
     return f"{precision}-tensorrt" if is_tensorrt else precision
 
 
@@ -126,7 +127,7 @@ class PrecisionReport:
     @property
     def name(self) -> str:
         """The variant's."""
-        return _name(self.precision, self.is_tensorrt)
+        return variant_name(self.precision, is_tensorrt=self.is_tensorrt)
 
     def to_json(self) -> dict[str, Any]:
         kept = ("precision", "device", "provider", "optimization", "num_bytes", "milliseconds", "notes")

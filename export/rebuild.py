@@ -20,7 +20,7 @@ from ..runtime.verify import load
 from .calibration import CalibrationData, given_data, without_pairs
 from .engine_options import EngineOptions
 from .engines import find_machine, with_engines
-from .gate import Gate, PrecisionReport, Progress, Variant
+from .gate import Gate, PrecisionReport, Progress, Variant, variant_name
 from .limits import DEFAULT_LIMITS, Limits
 from .out_folder import refuse_unwritable
 from .report import GateReport, gate_documents
@@ -29,6 +29,7 @@ __all__ = ["rebuild_engines"]
 
 _PRECISIONS: Final = ("fp32", "fp16")
 _SOURCE: Final = "ONNX Runtime"
+_REPLACED: Final = tuple(variant_name(precision, is_tensorrt=True) for precision in _PRECISIONS)
 
 
 def rebuild_engines(
@@ -92,13 +93,18 @@ def rebuild_engines(
 
 
 def _write(bundle: Bundle, out: Path, built: Sequence[Variant], report: GateReport, data: CalibrationData) -> Bundle:
-    """The bundle with these engines. What its checks say about engines that it had is replaced, too."""
+    """The bundle with these engines. What its checks say about engines that it had goes with them."""
     manifest = bundle.manifest
     earlier = manifest.checks.get("engines", {}).get("reports", [])
     kept = [entry for entry in manifest.reports if entry.path not in earlier]
     documents = gate_documents(report)
+    gate = {**manifest.checks.get("gate", {})}
+    if "precisions" in gate:
+        there = gate["precisions"].items()
+        gate["precisions"] = {name: found for name, found in there if name not in _REPLACED}
     checks = {
         **manifest.checks,
+        "gate": gate,
         "engines": {
             **report.to_json(),
             "source": "the fp32 networks of this bundle, ONNX Runtime on the CPU",
