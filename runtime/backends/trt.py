@@ -304,7 +304,7 @@ def _make_log(trt: ModuleType) -> Any:
 
     class Log(trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
+            super().__init__()
             self.last = ""
 
         def log(self, severity: Any, msg: str) -> None:
