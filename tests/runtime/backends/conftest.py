@@ -177,7 +177,7 @@ class IExecutionContext:
         return results[name].shape
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        cuda = self._engine.cuda
+        cuda = self._engine._cuda
         assert self._memory in cuda.memory
         shapes, addresses = dict(self._shapes), dict(self._addresses)  # a graph keeps what was set when it was recorded
 
@@ -194,11 +194,11 @@ class IExecutionContext:
         return True
 
     def _dtype(self, name: str) -> np.dtype[Any]:
-        return np.dtype(self._engine.tensors[name])
+        return np.dtype(self._engine._tensors[name])
 
     def _compute(self, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        names = [tensor.name for tensor in self._engine.session.get_outputs()]
-        return dict(zip(names, self._engine.session.run(names, feed), strict=True))
+        names = [tensor.name for tensor in self._engine._session.get_outputs()]
+        return dict(zip(names, self._engine._session.run(names, feed), strict=True))
 
 
 class ICudaEngine:
@@ -206,27 +206,27 @@ class ICudaEngine:
     num_optimization_profiles = 2
 
     def __init__(self, cuda: SimulatedCuda, plan: bytes) -> None:
-        self.cuda = cuda
-        self.session: Any = None
-        self.tensors: dict[str, str] = {}
+        self._cuda = cuda
+        self._session: Any = None
+        self._tensors: dict[str, str] = {}
         if plan.startswith(PLAN):
-            self.load(plan.removeprefix(PLAN))
+            self._load(plan.removeprefix(PLAN))
 
-    def load(self, network: bytes) -> None:
-        self.session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    def _load(self, network: bytes) -> None:
+        self._session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
         kinds = {"tensor(float)": "float32", "tensor(int64)": "int64"}
-        tensors = [*self.session.get_inputs(), *self.session.get_outputs()]
-        self.tensors = {tensor.name: kinds[tensor.type] for tensor in tensors}
+        tensors = [*self._session.get_inputs(), *self._session.get_outputs()]
+        self._tensors = {tensor.name: kinds[tensor.type] for tensor in tensors}
 
     @property
     def num_io_tensors(self) -> int:
-        return len(self.tensors)
+        return len(self._tensors)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.tensors)[index]
+        return list(self._tensors)[index]
 
     def get_tensor_dtype(self, name: str) -> str:
-        return self.tensors[name]
+        return self._tensors[name]
 
     def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> IExecutionContext | None:
         assert strategy is ExecutionContextAllocationStrategy.USER_MANAGED
@@ -234,7 +234,7 @@ class ICudaEngine:
 
 
 class Runtime:
-    cuda: SimulatedCuda
+    _cuda: SimulatedCuda
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
@@ -244,16 +244,16 @@ class Runtime:
             self._logger.log(ILogger.WARNING, "it looks odd")
             self._logger.log(ILogger.ERROR, "Version tag does not match.\nCurrent Version: 243")
             return None
-        return ICudaEngine(self.cuda, serialized_engine)
+        return ICudaEngine(self._cuda, serialized_engine)
 
 
 class Refitter:
     def __init__(self, engine: ICudaEngine, logger: Any) -> None:
-        self.engine = engine
-        self.network = b""
+        self._engine = engine
+        self._network = b""
 
     def refit_cuda_engine(self) -> bool:
-        self.engine.load(self.network)
+        self._engine._load(self._network)
         return True
 
 
@@ -262,7 +262,7 @@ class OnnxParserRefitter:
         self._refitter = refitter
 
     def refit_from_bytes(self, model: bytes) -> bool:
-        self._refitter.network = model
+        self._refitter._network = model
         return bool(model)
 
 
@@ -304,7 +304,7 @@ def simulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
     tensorrt.nptype = lambda trt_type: np.dtype(trt_type).type
     for kind in SIMULATED:
         setattr(tensorrt, kind.__name__, kind)
-    tensorrt.Runtime = type("Runtime", (Runtime,), {"cuda": cuda})
+    tensorrt.Runtime = type("Runtime", (Runtime,), {"_cuda": cuda})
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
     return Simulation(cuda=cuda, tensorrt=tensorrt)
