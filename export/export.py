@@ -8,29 +8,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import __version__
 from ..runtime.backends.precision import has_int8_instructions
-from ..runtime.bundle import Bundle, NewNetwork, refuse_foreign, write_bundle
+from ..runtime.bundle import Bundle, NewNetwork, write_bundle
 from ..runtime.bundle_format import Calibration, Manifest, Threshold
-from ..runtime.errors import ExportError, OptionError, OutputError
+from ..runtime.errors import ExportError, OptionError
 from ..runtime.spec import METHODS
+from .claim import claimed, refuse_unwritable
 from .difference import Difference
 from .gate import Gate, Measured, PrecisionReport, Progress, Running, Variant
 from .graphs import role_graphs
 from .limits import DEFAULT_LIMITS, Limits
 from .probes import BATCH_SIZES
 from .report import GateReport, gate_documents
+from .reuse import Earlier
 from .source import ExportSource, run_source
 from .to_fp16 import to_fp16
 from .to_int8 import Int8Mode, calibration_batches, fewer_networks, int8_variant
 from .to_onnx import export_onnx
 
-__all__ = ["ExportOptions", "export_run", "export_source", "refuse_unwritable"]
+__all__ = ["ExportOptions", "export_run", "export_source"]
 
 _RULE = "equal error rate on the calibration pairs"
 
@@ -83,6 +84,7 @@ def export_source(
     out: Path,
     *,
     options: ExportOptions | None = None,
+    earlier: Earlier | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Bundle, GateReport]:
     """Export a model as a bundle.
@@ -91,6 +93,8 @@ def export_source(
         source: the model, and what to compare and calibrate on. Without pairs there are no thresholds, and fp32 alone.
         out: bundle folder, new, empty or a bundle, which is replaced.
         options: the variants; None is fp32 alone.
+        earlier: what `look` found in `out`, which the caller has claimed since; what has not changed is taken from
+            there. None makes everything anew, and the bundle does not say what it was made from.
         progress: called with (what is being done or was decided, parts done, parts in all).
 
     Returns:
@@ -99,16 +103,24 @@ def export_source(
     Raises:
         ExportError: if a network cannot be exported, or a variant is beyond its limits.
         OptionError: if a variant is asked for that cannot be compared.
-        OutputError: if `out` holds something else or cannot be written.
+        OutputError: if `out` holds something else, cannot be written, or another process is exporting into it.
         VideoError: if a video of the pairs cannot be used.
     """
-    options = options or ExportOptions()
+    with claimed(out) if earlier is None else contextlib.nullcontext():
+        return _export(source, out, options or ExportOptions(), earlier, progress)
+
+
+def _export(
+    source: ExportSource, out: Path, options: ExportOptions, earlier: Earlier | None, progress: Progress
+) -> tuple[Bundle, GateReport]:
     if not source.data.pairs and (options.fp16 or options.int8):
         raise OptionError("fp16 and int8 need pairs of videos on which they are compared; give some with --pairs FILE")
-    refuse_unwritable(out)
     manifest = _manifest(source)
     gate = Gate(source.embedder(), manifest, source.data, num_pairs=options.gate_pairs, progress=progress)
-    networks = _networks(source, manifest, progress)
+    networks = earlier.networks if earlier else {}
+    if networks:
+        progress("the fp32 networks are taken from the bundle that is there: what they depend on has not changed", 1, 1)
+    networks = networks or _networks(source, manifest, progress)
     judged = _judge_all(source, gate, networks, options, progress)
     report = GateReport(
         name=source.name,
@@ -131,6 +143,7 @@ def export_source(
             "pairs_sha256": source.data.sha256,
         },
         speed=_speed(report),
+        made_from=earlier.made_from() if earlier else {},
     )
     files = (
         dataclasses.replace(network, precision=entry.variant.precision)
@@ -253,16 +266,6 @@ def _speed(report: GateReport) -> dict[str, float]:
         for entry in report.precisions
         if entry.device == "cpu" and entry.milliseconds
     }
-
-
-def refuse_unwritable(out: Path) -> None:
-    """Refuse an `out` that cannot become a bundle before any work is done. Raises `OutputError`."""
-    refuse_foreign(out)
-    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
-    if not there.is_dir():
-        raise OutputError(f"{out}: cannot be made: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OutputError(f"{out}: cannot be made: no permission to write in {there}")
 
 
 def _manifest(source: ExportSource) -> Manifest:

@@ -248,6 +248,8 @@ class Manifest:
             for int8; empty where it was not measured on such a one.
         tools: versions of what made the bundle.
         training: where the weights come from, free form.
+        made_from: digests of all that the bundle was made from, by which an export sees what has changed; free form,
+            empty where that is not known.
     """
 
     name: str
@@ -263,6 +265,7 @@ class Manifest:
     speed: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tools: Mapping[str, str] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_method(self.default_method)
@@ -311,6 +314,7 @@ class Manifest:
             "speed": dict(self.speed),
             "tools": dict(self.tools),
             "training": dict(self.training),
+            **({"made_from": dict(self.made_from)} if self.made_from else {}),
         }
 
     @classmethod
@@ -347,6 +351,7 @@ class Manifest:
                 speed=_speed(_get({"speed": {}, **data}, "speed", dict)),
                 tools=_get(data, "tools", dict),
                 training=_get(data, "training", dict),
+                made_from=_get({"made_from": {}, **data}, "made_from", dict),
             )
 
 
