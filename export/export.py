@@ -19,6 +19,7 @@ from ..runtime.bundle import Bundle, NewNetwork, write_bundle
 from ..runtime.bundle_format import Calibration, Manifest, Threshold
 from ..runtime.errors import ExportError, OptionError
 from ..runtime.spec import METHODS
+from .claim import claimed
 from .difference import Difference
 from .engine_options import EngineOptions
 from .engines import find_machine, with_engines
@@ -28,6 +29,7 @@ from .limits import DEFAULT_LIMITS, Limits
 from .out_folder import refuse_unwritable
 from .probes import BATCH_SIZES
 from .report import GateReport, gate_documents
+from .reuse import Earlier
 from .source import ExportSource, run_source
 from .to_fp16 import to_fp16
 from .to_int8 import Int8Mode, calibration_batches, fewer_networks, int8_variant
@@ -88,6 +90,7 @@ def export_source(
     out: Path,
     *,
     options: ExportOptions | None = None,
+    earlier: Earlier | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Bundle, GateReport]:
     """Export a model as a bundle.
@@ -96,6 +99,8 @@ def export_source(
         source: the model, and what to compare and calibrate on. Without pairs there are no thresholds, and fp32 alone.
         out: bundle folder, new, empty or a bundle, which is replaced.
         options: the variants; None is fp32 alone.
+        earlier: what `look` found in `out`, which the caller has claimed since; what has not changed is taken from
+            there. None makes everything anew, and the bundle does not say what it was made from.
         progress: called with (what is being done or was decided, parts done, parts in all).
 
     Returns:
@@ -105,21 +110,29 @@ def export_source(
         ExportError: if a network cannot be exported, or a variant is beyond its limits.
         MissingExtraError: if engines are asked for, and TensorRT is not installed.
         OptionError: if a variant is asked for that cannot be compared.
-        OutputError: if `out` holds something else or cannot be written.
+        OutputError: if `out` holds something else, cannot be written, or another process is exporting into it.
         VideoError: if a video of the pairs cannot be used.
     """
-    options = options or ExportOptions()
+    with claimed(out) if earlier is None else contextlib.nullcontext():
+        return _export(source, out, options or ExportOptions(), earlier, progress)
+
+
+def _export(
+    source: ExportSource, out: Path, options: ExportOptions, earlier: Earlier | None, progress: Progress
+) -> tuple[Bundle, GateReport]:
     if not source.data.pairs and (options.fp16 or options.int8 or options.engines):
         raise OptionError(
             "fp16, int8 and TensorRT engines need pairs of videos on which they are compared; "
             "give some with --pairs FILE"
         )
-    refuse_unwritable(out)
     if options.engines:
         find_machine()
     manifest = _manifest(source)
     gate = Gate(source.embedder(), manifest, source.data, num_pairs=options.gate_pairs, progress=progress)
-    networks = _networks(source, manifest, progress)
+    networks = earlier.networks if earlier else {}
+    if networks:
+        progress("the fp32 networks are taken from the bundle that is there: what they depend on has not changed", 1, 1)
+    networks = networks or _networks(source, manifest, progress)
     judged = _judge_all(source, gate, networks, options, progress)
     report = GateReport(
         name=source.name,
@@ -142,6 +155,7 @@ def export_source(
             "pairs_sha256": source.data.sha256,
         },
         speed=_speed(report),
+        made_from=earlier.made_from() if earlier else {},
     )
     files = (
         dataclasses.replace(network, precision=entry.variant.precision)

@@ -39,6 +39,7 @@ from .bundle_format import (
 from .engine_file import ENGINE_FOLDER, EngineFile, NewEngine
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OutputError
 from .onnx_scan import refuse_external_data
+from .seal import sealed
 from .spec import Cleaning, TensorSpec
 from .storage import sha256_of, write_bytes
 
@@ -59,6 +60,7 @@ __all__ = [
     "Threshold",
     "TokenizerFile",
     "refuse_foreign",
+    "sweep",
     "write_bundle",
     "write_manifest",
 ]
@@ -244,9 +246,9 @@ def write_bundle(
         complete = dataclasses.replace(
             manifest, files=tuple(files), engines=plans, tokenizer=vocabulary, reports=written
         )
-        return write_manifest(folder, complete)
+        return write_manifest(folder, sealed(complete))
     finally:
-        _sweep(folder)
+        sweep(folder)
         for path in made:
             with contextlib.suppress(OSError):  # fails, as it should, where something was written
                 path.rmdir()
@@ -367,7 +369,7 @@ def _write_once(path: Path, data: bytes, digest: str) -> None:
     write_bytes(path, data)
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what is ours in `folder` and not in its manifest: of earlier bundles, or of one that was not finished."""
     with contextlib.suppress(OSError):  # leftovers do no harm, and the next export tries again
         manifest = folder / MANIFEST_NAME

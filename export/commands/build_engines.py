@@ -82,7 +82,7 @@ def command(
             f"compared with {report.source} on noise, network by network; whether verdicts stay is not known: "
             "compare them on real videos with --pairs FILE"
         )
-    print_variants(report)
+    print_variants(written.manifest.checks["engines"]["gate"], source=report.source)
     click.echo(f"bundle: {written.path}, engines for {report.name.rpartition(' for ')[2]}")
     click.echo(f"report: {written.path / written.manifest.reports[-1].path}")
     return 0
