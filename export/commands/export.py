@@ -83,6 +83,13 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     type=click.Choice(["three-view", "uniform"]),
     help="With --pretrained: three views of a video, or one.  [default: three-view]",
 )
+@click.option(
+    "--triton",
+    "triton_folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Then write the fp32 networks as a Triton model repository for a GPU; weaksvr-triton makes others.",
+)
 @json_option
 @version_option
 def command(
@@ -103,6 +110,9 @@ def command(
         package = error.name or "a package"
         extra = "cpu" if package == _OF_EXTRA_CPU else "export"
         raise MissingExtraError(package, extra, "weaksvr-export") from error
+    triton_folder = options.pop("triton_folder")
+    if triton_folder is not None:
+        _check_triton(triton_folder, out)
     chosen = _options(**{name: options.pop(name) for name in ("fp16", "int8", "int8_mode", "gate_pairs", "limits")})
     with _shown_progress() as progress:
         if pretrained is not None:
@@ -112,11 +122,30 @@ def command(
         else:
             del options["num_frames"]
             bundle, report = export_run(cast("Path", run_folder), out, options=chosen, progress=progress, **options)
+    triton = None if triton_folder is None else _write_triton(bundle, triton_folder)
     if as_json:
-        print_json(_document(bundle))
+        print_json({**_document(bundle), "triton": triton})
     else:
         _print(bundle, report)
     return 0
+
+
+def _check_triton(folder: Path, out: Path) -> None:
+    """Refuse what cannot be written before the work."""
+    from ..triton import refuse_foreign_repository
+
+    ours, other = folder.resolve(), out.resolve()
+    if ours == other or ours in other.parents or other in ours.parents:
+        raise click.UsageError("--triton and --out must name two folders, neither of them in the other.")
+    refuse_foreign_repository(folder)
+
+
+def _write_triton(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    from ..triton import write_triton
+
+    repository = write_triton(bundle, folder)
+    click.echo(f"triton: {repository.path} ({repository.precision}, on the {repository.device})", err=True)
+    return repository.to_json()
 
 
 def _check_source(run_folder: Path | None, pretrained: str | None, policy: Any, num_frames: int | None) -> None:
