@@ -12,7 +12,9 @@ import importlib.util
 import json
 import math
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -592,3 +594,39 @@ def test_more_frames_than_a_batch_make_the_batch_larger(precise_bundles, schema,
     assert config.max_batch_size == frames
     assert [sample.batch_size for sample in config.model_warmup] == [1, frames]
     assert math.prod(config.input[0].dims) == 3 * 32 * 32
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are of another kind")
+def test_a_full_disk_leaves_the_old_repository(precise_bundles, tmp_path):
+    out = write_triton(precise_bundles["vit"], tmp_path / "out").path
+    before = contents(out)
+    limited = "import resource, runpy\nresource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+    command = "runpy.run_module('weaksvr.export.commands.triton', run_name='__main__')"
+    arguments = [precise_bundles["workbench"].path, "--out", out]
+    done = subprocess.run(
+        [sys.executable, "-c", limited + command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.search(r"model\.onnx: cannot be written: File too large", done.stderr)
+    assert contents(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_cannot_be_renamed_keeps_its_name(precise_bundles, tmp_path, monkeypatch):
+    out = write_triton(precise_bundles["vit"], tmp_path / "out").path
+    before, rename = contents(out), Path.rename
+
+    def failing(path, target):
+        if path.suffix == ".tmp":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OutputError, match="out: cannot be written: Input/output error"):
+        write_triton(precise_bundles["vit"], out, device="cpu")
+    assert contents(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
