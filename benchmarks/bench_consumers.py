@@ -1,12 +1,13 @@
 """What loads the networks of a bundle, and how near it comes to ONNX Runtime with the very same file.
 
-    python benchmarks/bench_consumers.py [BUNDLE ...] --out benchmarks/results/consumers.json
+    python benchmarks/bench_consumers.py [BUNDLE] --out benchmarks/results/consumers.json
 
-Every network of every bundle (the one that comes along, if none is named) is taken as it is; of a bundle in fp32 alone,
+Every network of the bundle (the one that comes along, if none is named) is taken as it is; of a bundle in fp32 alone,
 fp16 and int8 are made as the export makes them (int8: the image network static, calibrated on the example videos, the
 others dynamic), without its gate. Consumers run frames and steps of the example videos at several batch sizes; a
-difference is given as a share of the root mean square of ONNX Runtime's output. The last line of stdout is the JSON
-document, before it stands the table.
+difference is given as a share of the root mean square of ONNX Runtime's output. Then each embeds the example videos,
+and their distances are given. Results of other bundles in the results file are kept. The last line of stdout is the
+JSON document, before it stands the table.
 """
 
 from __future__ import annotations
@@ -37,14 +38,17 @@ from weaksvr.export.difference import Difference
 from weaksvr.export.quantize import quantize
 from weaksvr.export.to_fp16 import to_fp16
 from weaksvr.runtime import load
-from weaksvr.runtime.bundle import DEFAULT_BUNDLE, Bundle, NewNetwork
+from weaksvr.runtime.bundle import DEFAULT_BUNDLE, ROLES, Bundle, NewNetwork
+from weaksvr.runtime.embedder import Embedder
 from weaksvr.runtime.preprocess import normalize
 from weaksvr.runtime.storage import write_text
+from weaksvr.runtime.verify import distance
 
 Feed = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 
 BATCHES: Final = (1, 2, 7, 64)
+PAIRS: Final = ("assembly_1", "assembly_2", "assembly_swapped")
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
 _BASIC: Final = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
 
@@ -103,7 +107,10 @@ def inspect(path: Path) -> str:
     return said.getvalue()
 
 
-RUNNERS: Final[Mapping[str, Callable[[bytes], Callable[[Feed], Outputs]]]] = {
+Runner = Callable[[bytes], Callable[[Feed], Outputs]]
+
+REFERENCE: Final = "ONNX Runtime"
+RUNNERS: Final[Mapping[str, Runner]] = {
     "OpenVINO (f32)": openvino_cpu,
     "ONNX reference evaluator": reference_evaluator,
 }
@@ -114,7 +121,7 @@ LOADERS: Final[Mapping[str, Callable[[Path], object]]] = {
 PACKAGES: Final = ("onnxruntime", "openvino", "onnx", "polygraphy")
 
 
-def compare(data: bytes, rows: NDArray[Any], runner: Callable[[bytes], Any], batches: Sequence[int]) -> Difference:
+def compare(data: bytes, rows: NDArray[Any], runner: Runner, batches: Sequence[int]) -> Difference:
     """The largest difference of a consumer from ONNX Runtime over all batch sizes and outputs."""
     session, consumer = ort(data), runner(data)
     graph = onnx.load_from_string(data).graph
@@ -171,54 +178,96 @@ def networks_of(bundle: Bundle, inputs: Mapping[str, NDArray[Any]]) -> Iterator[
                 yield dataclasses.replace(network, precision="int8", data=data)
 
 
-def measure(bundle: Bundle, folder: Path, batches: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """A row for every network and consumer."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Consumer:
+    """A backend for the deployed code, made of a consumer's networks."""
+
+    networks: Mapping[str, Callable[[Feed], Outputs]]
+    precision: str
+    device: str = "cpu"
+    provider: str = "a consumer"
+
+    def run(self, role: str, inputs: Feed) -> dict[str, NDArray[Any]]:
+        """See `Backend.run`."""
+        names = [tensor.name for tensor in ROLES[role].outputs]
+        return dict(zip(names, self.networks[role](inputs), strict=True))
+
+
+def example_distances(bundle: Bundle, files: Mapping[str, bytes], runner: Runner, precision: str) -> list[float]:
+    """How far the first example video is from the one of the same procedure, and from the one with swapped steps."""
+    manifest = bundle.manifest
+    networks = {role: runner(files[role]) for role in ("vision", "temporal")}
+    backend = Consumer(networks=networks, precision=precision)
+    embedder = Embedder(backend, sampling=manifest.sampling, preprocess=manifest.preprocess)
+    first, *others = (embedder.embed(EXAMPLES / f"{name}.mp4") for name in PAIRS)
+    return [round(distance(first, other, method=manifest.default_method), 5) for other in others]
+
+
+def measure(bundle: Bundle, folder: Path, batches: Sequence[int], consumers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A row for every network and consumer, then one for every consumer and precision."""
     inputs = inputs_of(bundle, max(batches))
+    files: dict[str, dict[str, bytes]] = {}
     for network in networks_of(bundle, inputs):
         path = folder / f"{network.role}.{network.precision}.onnx"
         path.write_bytes(network.data)
-        about = {"model": bundle.manifest.name, "role": network.role, "precision": network.precision}
+        files.setdefault(network.precision, {})[network.role] = network.data
+        about = {"model": bundle.manifest.name, "precision": network.precision, "role": network.role}
         for consumer, loads in LOADERS.items():
             loads(path)
             yield {**about, "consumer": consumer}
-        for consumer, runner in RUNNERS.items():
-            difference = compare(network.data, inputs[network.role], runner, batches)
+        for consumer in consumers:
+            difference = compare(network.data, inputs[network.role], RUNNERS[consumer], batches)
             numbers = {"relative": float(f"{difference.relative:.3g}"), "cosine": round(difference.cosine, 8)}
             yield {**about, "consumer": consumer, "batches": list(batches), **numbers}
         print(f"{network.role} {network.precision}: done", file=sys.stderr, flush=True)
+    for precision, networks in files.items():
+        for consumer, runner in {REFERENCE: ort, **{name: RUNNERS[name] for name in consumers}}.items():
+            distances = example_distances(bundle, {**files["fp32"], **networks}, runner, precision)
+            about = {"model": bundle.manifest.name, "precision": precision, "consumer": consumer}
+            yield {**about, "distances": distances}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: a line for every model, consumer and precision, a column for every role."""
-    lines = ["| model | consumer | precision | vision | temporal | text |", "|---|---|---|---|---|---|"]
-    for model, consumer, precision in dict.fromkeys((row["model"], row["consumer"], row["precision"]) for row in rows):
-        cells = []
-        for role in ("vision", "temporal", "text"):
-            key = {"model": model, "consumer": consumer, "precision": precision, "role": role}
-            row = next((row for row in rows if key.items() <= row.items()), None)
-            cells.append("-" if row is None else f"{row['relative']:.1e}" if "relative" in row else "loads")
-        lines.append(f"| {' | '.join((model, consumer, precision, *cells))} |")
+    """Markdown: a line for every model, precision and consumer, a column for every role, and the distances."""
+    lines = ["| model | precision | consumer | vision | temporal | text | distances |", "|---|---|---|---|---|---|---|"]
+    order = [REFERENCE, *RUNNERS, *LOADERS]
+    keys = dict.fromkeys((row["model"], row["precision"], row["consumer"]) for row in rows)
+    precisions = ("fp32", "fp16", "int8")
+    for key in sorted(keys, key=lambda key: (key[0], precisions.index(key[1]), order.index(key[2]))):
+        own = [row for row in rows if (row["model"], row["precision"], row["consumer"]) == key]
+        by_role = {row.get("role"): row for row in own}
+        cells = [_cell(by_role.get(role)) for role in ("vision", "temporal", "text")]
+        distances = by_role.get(None, {}).get("distances", [])
+        lines.append(f"| {' | '.join((*key, *cells, ', '.join(f'{value:.4f}' for value in distances)))} |")
     return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['relative']:.1e}" if "relative" in row else "loads"
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundles", nargs="*", type=Path, default=[DEFAULT_BUNDLE])
+    parser.add_argument("bundle", nargs="?", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--consumers", nargs="+", choices=list(RUNNERS), default=list(RUNNERS))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/consumers.json")
     arguments = parser.parse_args()
+    bundle = Bundle.open(arguments.bundle)
+    known = json.loads(arguments.out.read_text())["rows"] if arguments.out.exists() else []
     with tempfile.TemporaryDirectory(prefix="weaksvr-bench-") as folder:
-        bundles = [Bundle.open(path) for path in arguments.bundles]
-        rows = [row for bundle in bundles for row in measure(bundle, Path(folder), arguments.batches)]
+        rows = [row for row in known if row["model"] != bundle.manifest.name]
+        rows += measure(bundle, Path(folder), arguments.batches, arguments.consumers)
     document = {
         "benchmark": "consumers",
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "machine": platform.machine(),
         "rows": rows,
     }
-    if arguments.out is not None:
-        write_text(arguments.out, json.dumps(document, indent=2) + "\n")
+    write_text(arguments.out, json.dumps(document, indent=2) + "\n")
     print(table(rows))
     print(json.dumps(document))
 

@@ -35,7 +35,7 @@ NETWORKS = [
 def consumers():
     """`benchmarks/bench_consumers.py`, which is no package's module."""
     spec = importlib.util.spec_from_file_location("bench_consumers", ROOT / "benchmarks" / "bench_consumers.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -44,6 +44,11 @@ def consumers():
 def inputs(consumers):
     """Real inputs by role, for a bundle's folder."""
     return functools.cache(lambda folder: consumers.inputs_of(Bundle.open(folder), 64))
+
+
+@pytest.fixture(scope="module")
+def deployed():
+    return load(device="cpu", num_threads=1)
 
 
 @pytest.fixture(params=NETWORKS, ids="-".join)
@@ -147,12 +152,26 @@ def test_the_documented_table_is_the_one_that_was_measured(consumers):
     assert {name for name, version in document["versions"].items() if f"{name} {version}" not in text} == set()
     assert f"opset {OPSET}" in text
     names = {row["consumer"] for row in document["rows"]}
-    assert names == {*consumers.RUNNERS, *consumers.LOADERS}
+    assert names == {consumers.REFERENCE, *consumers.RUNNERS, *consumers.LOADERS}
     for row in document["rows"]:
         if "relative" in row:
             largest, cosine = LIMITS[row["precision"]]
             assert row["relative"] < largest
             assert row["cosine"] > cosine
+    distances = [row["distances"] for row in document["rows"] if "distances" in row]
+    threshold = Bundle.open(DEFAULT_BUNDLE).manifest.threshold("alignment", "fp32", "three-view-16").threshold
+    assert len(distances) == 9
+    assert all(same < threshold < other for same, other in distances)
+    assert f"{threshold:.4f}" in text
+
+
+@pytest.mark.parametrize("consumer", ["OpenVINO (f32)", "ONNX reference evaluator"])
+def test_verdicts_through_a_consumer_are_those_of_the_runtime(consumers, deployed, consumer):
+    bundle = deployed.bundle
+    files = {role: bundle.read(bundle.manifest.network(role, "fp32")) for role in ("vision", "temporal")}
+    found = consumers.example_distances(bundle, files, consumers.RUNNERS[consumer], "fp32")
+    first, *others = (ROOT / "examples" / f"{name}.mp4" for name in consumers.PAIRS)
+    assert found == pytest.approx([deployed.verify(first, other).distance for other in others], abs=1e-5)
 
 
 def plain(*arguments):
@@ -174,11 +193,6 @@ def test_the_plain_script_imports_nothing_of_ours():
         for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
     assert imported - sys.stdlib_module_names == {"av", "numpy", "onnxruntime"}
-
-
-@pytest.fixture(scope="module")
-def deployed():
-    return load(device="cpu", num_threads=1)
 
 
 @pytest.mark.parametrize(("other", "same"), [("assembly_2", True), ("assembly_swapped", False)])
