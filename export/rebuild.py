@@ -18,11 +18,11 @@ from ..runtime.errors import ExportError, OptionError
 from ..runtime.spec import Method
 from ..runtime.verify import load
 from .calibration import CalibrationData, given_data, without_pairs
+from .claim import claimed
 from .engine_options import EngineOptions
 from .engines import find_machine, with_engines
 from .gate import Gate, PrecisionReport, Progress, Variant, variant_name
 from .limits import DEFAULT_LIMITS, Limits
-from .out_folder import refuse_unwritable
 from .report import GateReport, gate_documents
 
 __all__ = ["rebuild_engines"]
@@ -62,34 +62,36 @@ def rebuild_engines(
         ExportError: if an engine cannot be built, or is beyond its limits; nothing is written then.
         MissingExtraError: if TensorRT is not installed.
         OptionError: if the bundle has no fp32 networks.
-        OutputError: if `out` holds something else or cannot be written.
+        OutputError: if `out` holds something else, cannot be written, or another process is exporting into it.
         VideoError: if a video of the pairs cannot be used.
     """
     manifest = bundle.manifest
     if "fp32" not in manifest.precisions:
         listed = ", ".join(manifest.precisions)
         raise OptionError(f"{bundle.path}: has no fp32 networks to compare engines with, only {listed}; export it anew")
-    refuse_unwritable(out)
-    data = without_pairs() if pairs_file is None else given_data(pairs_file)
-    machine = find_machine()
-    gate = _gate(bundle, data, gate_pairs, progress)
-    variants = [_variant(bundle, name) for name in _PRECISIONS if name in manifest.precisions]
-    built = [
-        with_engines(variant, options, sampling=manifest.sampling, preprocess=manifest.preprocess, progress=progress)
-        for variant in variants
-    ]
-    report = GateReport(
-        name=f"{manifest.name}, TensorRT engines for {machine.device_name}",
-        pairs_from=data.source,
-        asked=gate_pairs,
-        labelled=len(data.pairs),
-        same=sum(pair.same for pair in data.pairs),
-        videos=gate.num_videos,
-        pairs=gate.pairs,
-        precisions=_judge(gate, built, manifest, limits, with_pairs=bool(data.pairs)),
-        source=_SOURCE,
-    )
-    return _write(bundle, out, built, report, data), report
+    with claimed(out):
+        data = without_pairs() if pairs_file is None else given_data(pairs_file)
+        machine = find_machine()
+        gate = _gate(bundle, data, gate_pairs, progress)
+        variants = [_variant(bundle, name) for name in _PRECISIONS if name in manifest.precisions]
+        built = [
+            with_engines(
+                variant, options, sampling=manifest.sampling, preprocess=manifest.preprocess, progress=progress
+            )
+            for variant in variants
+        ]
+        report = GateReport(
+            name=f"{manifest.name}, TensorRT engines for {machine.device_name}",
+            pairs_from=data.source,
+            asked=gate_pairs,
+            labelled=len(data.pairs),
+            same=sum(pair.same for pair in data.pairs),
+            videos=gate.num_videos,
+            pairs=gate.pairs,
+            precisions=_judge(gate, built, manifest, limits, with_pairs=bool(data.pairs)),
+            source=_SOURCE,
+        )
+        return _write(bundle, out, built, report, data), report
 
 
 def _write(bundle: Bundle, out: Path, built: Sequence[Variant], report: GateReport, data: CalibrationData) -> Bundle:
@@ -116,7 +118,7 @@ def _write(bundle: Bundle, out: Path, built: Sequence[Variant], report: GateRepo
     }
     return write_bundle(
         out,
-        dataclasses.replace(manifest, checks=checks),
+        dataclasses.replace(manifest, checks=checks, made_from={}),  # an export would not make these engines
         _networks(bundle),
         engines=[engine for variant in built for engine in variant.engines.values()],
         tokenizer=_new_tokenizer(bundle),

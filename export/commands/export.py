@@ -90,6 +90,13 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     help="With --pretrained: three views of a video, or one.  [default: three-view]",
 )
 @click.option("--force", is_flag=True, help="Make everything anew, also where nothing has changed.")
+@click.option(
+    "--triton",
+    "triton_folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Then write the fp32 networks as a Triton model repository for a GPU; weaksvr-triton makes others.",
+)
 @json_option
 @version_option
 def command(
@@ -100,6 +107,7 @@ def command(
     as_json: bool,
     force: bool,
     policy: Any,
+    triton_folder: Path | None,
     **options: Any,
 ) -> int:
     """Export the best weights of RUN to ONNX, compare every variant with PyTorch on real videos, calibrate the
@@ -123,6 +131,8 @@ def command(
         options={name: value for name, value in options.items() if name not in _OF_REQUEST},
     )
     engines = chosen_engines(options, wanted=options.pop("tensorrt"))
+    if triton_folder is not None:
+        _check_triton(triton_folder, out)
     with claimed(out) as trouble:
         if trouble:
             click.echo(f"{out}: {trouble}; see to it that nothing else is exported into it now", err=True)
@@ -134,8 +144,9 @@ def command(
             if earlier.reason:
                 click.echo(f"{out} is made anew: {earlier.reason}", err=True)
             bundle = _export(run_folder, pretrained, out, engines=engines, earlier=earlier, policy=policy, **options)
+        triton = None if triton_folder is None else _write_triton(bundle, triton_folder)
     if as_json:
-        print_json(_document(bundle))
+        print_json({**_document(bundle), "triton": triton})
     else:
         _print(bundle)
     return 0
@@ -171,6 +182,24 @@ def _export(
         return export_source(run_source(cast("Path", run_folder), **options), out, **shared)[0]
 
 
+def _check_triton(folder: Path, out: Path) -> None:
+    """Refuse what cannot be written before the work."""
+    from ..triton import refuse_foreign_repository
+
+    ours, other = folder.resolve(), out.resolve()
+    if ours == other or ours in other.parents or other in ours.parents:
+        raise click.UsageError("--triton and --out must name two folders, neither of them in the other.")
+    refuse_foreign_repository(folder)
+
+
+def _write_triton(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    from ..triton import write_triton
+
+    repository = write_triton(bundle, folder)
+    click.echo(f"triton: {repository.path} ({repository.precision}, on the {repository.device})", err=True)
+    return repository.to_json()
+
+
 def _check_source(run_folder: Path | None, pretrained: str | None, policy: Any, num_frames: int | None) -> None:
     """Exactly one thing to export, and options that belong to it."""
     if (run_folder is None) == (pretrained is None):
@@ -182,7 +211,6 @@ def _check_source(run_folder: Path | None, pretrained: str | None, policy: Any, 
 def _options(
     *, fp16: bool, int8: bool, int8_mode: Int8Mode | None, gate_pairs: int, limits: tuple[str, ...]
 ) -> ExportOptions:
-    from ..engine_options import EngineOptions
     from ..export import ExportOptions
     from ..limits import overridden
 
