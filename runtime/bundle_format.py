@@ -355,13 +355,7 @@ class Manifest:
             raise BundleError(f"has schema version {version!r}, expected {SCHEMA_VERSION}")
         with malformed_as_bundle_error():
             tokenizer = data.get("tokenizer")
-            data = {
-                "engines": [],
-                "reports": [],
-                "speed": {},
-                "made_from": {},
-                **data,
-            }  # which bundles of before do not have
+            data = {"engines": [], "reports": [], "speed": {}, "made_from": {}, **data}  # old bundles lack these
             return cls(
                 name=get_typed(data, "name", str),
                 description=get_typed(data, "description", str),

@@ -43,13 +43,19 @@ class Place:
     @property
     def request(self):
         options = dict.fromkeys(("description", "int8_mode"))
+        engines = {
+            "tensorrt": False,
+            "engine_portability": "none",
+            "engine_version_compatible": False,
+            "strip_engines": False,
+        }
         return Request(
             run=self.run,
             pretrained=None,
             pairs_file=self.pairs,
             tokenizer_file=None,
             identity=IDENTITY,
-            options={"fp16": False, "int8": False, "gate_pairs": 10000, "limits": (), **options},
+            options={"fp16": False, "int8": False, "gate_pairs": 10000, "limits": (), **options, **engines},
         )
 
 
