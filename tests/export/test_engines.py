@@ -114,7 +114,7 @@ class Builder:
         class Engine(gpu.ICudaEngine):
             @property
             def num_optimization_profiles(self):
-                return 2 if "frames" in self.tensors else 1
+                return 2 if self.get_tensor_name(0) == "frames" else 1
 
             def create_engine_inspector(self):
                 return self
