@@ -56,7 +56,11 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     help="Find the range of activations at run time, or on training videos; implies --int8.  "
     "[default: what is closer to PyTorch]",
 )
-@click.option("--tensorrt", is_flag=True, help="Add TensorRT engines of fp32 and fp16, for the GPU of this machine.")
+@click.option(
+    "--tensorrt",
+    is_flag=True,
+    help="Add TensorRT engines for the GPU of this machine, of fp32 and, with --fp16, of fp16.",
+)
 @engine_options
 @click.option(
     "--gate-pairs",

@@ -223,6 +223,7 @@ class _Network:
     def _size(self, name: str, context: Any) -> int:
         """Bytes of a tensor in a context whose input shapes are set."""
         shape: Shape = tuple(context.get_tensor_shape(name))
+        self._check(min(shape) > 0, f"shapes: {name} would have {shape}")
         return math.prod(shape) * self._dtypes[name].itemsize
 
     def _check(self, done: bool, what: str) -> None:

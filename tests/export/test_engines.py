@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import os
+import re
+import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -17,16 +20,20 @@ import weaksvr.export.engines as subject
 import weaksvr.export.gate as gate_module
 from click.testing import CliRunner
 from onnx import numpy_helper
+from weaksvr.export.calibration import without_pairs
 from weaksvr.export.commands.build_engines import command as build_engines
 from weaksvr.export.commands.export import command as export
 from weaksvr.export.engine_options import EngineOptions
 from weaksvr.export.engines import find_machine, with_engines
-from weaksvr.export.export import ExportOptions, export_run
+from weaksvr.export.export import ExportOptions, export_run, export_source
 from weaksvr.export.gate import Variant
 from weaksvr.export.rebuild import rebuild_engines
-from weaksvr.runtime.bundle import Bundle
+from weaksvr.export.source import ExportSource
+from weaksvr.export.to_fp16 import to_fp16
+from weaksvr.runtime.bundle import Bundle, Calibration, NewTokenizer, Threshold, write_manifest
 from weaksvr.runtime.engine_file import Machine
 from weaksvr.runtime.errors import ExportError, MissingExtraError, OptionError, OutputError
+from weaksvr.runtime.spec import METHODS
 
 TESTS = Path(__file__).parents[1]
 VERSION = "11.4.0.106"
@@ -107,7 +114,7 @@ class Builder:
         class Engine(gpu.ICudaEngine):
             @property
             def num_optimization_profiles(self):
-                return 2 if "frames" in self.tensors else 1
+                return 2 if self.get_tensor_name(0) == "frames" else 1
 
             def create_engine_inspector(self):
                 return self
@@ -164,10 +171,17 @@ def pairs(data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def plain(runs, pairs, tmp_path_factory):
-    """A bundle without engines."""
-    out = tmp_path_factory.mktemp("plain") / "bundle"
-    return export_run(runs["workbench"], out, pairs_file=pairs)[0]
+def plain(exports, tmp_path_factory):
+    """A bundle without engines, with thresholds that divide the pairs."""
+    bundle = exports["workbench"].bundle(tmp_path_factory.mktemp("plain") / "bundle")
+    calibrated = Calibration(pairs=3, same=1, auc=1.0, eer=0.0, rule="for tests")
+    sampling = bundle.manifest.sampling.key
+    thresholds = tuple(
+        Threshold(method=method, precision="fp32", sampling=sampling, threshold=0.01, calibrated=calibrated)
+        for method in METHODS
+    )
+    checks = {"gate": {"precisions": {"fp32": {}, "fp32-tensorrt": {}}}}
+    return write_manifest(bundle.path, dataclasses.replace(bundle.manifest, thresholds=thresholds, checks=checks))
 
 
 def larger(data):
@@ -199,6 +213,28 @@ def test_without_tensorrt():
         find_machine()
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("__version__ = '11.4.0.106'", r"the GPU does not work: cudaError\w+; weaksvr-doctor --device cuda says more"),
+        ("__version__ = '8.6.1'", r"TensorRT 8\.6\.1 is installed, but 10 or 11 is needed"),
+        ("raise OSError('libnvinfer.so.11: cannot open shared object file')", r"libnvinfer\.so\.11: cannot open .*"),
+        ("import os; os.kill(os.getpid(), 11)", r"TensorRT crashed the process \(SIGSEGV\)"),
+    ],
+)
+def test_what_does_not_work_is_one_line_before_the_work(plain, tmp_path, monkeypatch, code, reason):
+    (tmp_path / "tensorrt.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    find_machine.cache_clear()
+    result = invoke(build_engines, plain.path, "--out", tmp_path / "out")
+    assert isinstance(result.exception, ExportError)
+    assert re.fullmatch(rf"TensorRT: looking for a GPU: {reason}", str(result.exception))
+    assert result.stderr == ""
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_export_with_engines(builder, run, pairs, tmp_path):
     stages = []
     options = ExportOptions(engines=EngineOptions(portability="ampere-plus"))
@@ -216,7 +252,7 @@ def test_an_export_with_engines(builder, run, pairs, tmp_path):
     assert (checks["fp32-tensorrt"]["precision"], checks["fp32-tensorrt"]["device"]) == ("fp32", "cuda")
     assert checks["fp32-tensorrt"]["provider"] == f"TensorRT {VERSION}"
     assert checks["fp32-tensorrt"]["notes"][0] == "vision: 0 of 1 layers in half precision"
-    for method, found in checks["fp32-tensorrt"]["verdicts"].items():
+    for method, found in checks["fp32-tensorrt"]["methods"].items():
         assert found["threshold"] == manifest.threshold(method, "fp32", manifest.sampling.key).threshold
     assert checks["fp32-tensorrt"]["num_bytes"] == sum(engine.bytes for engine in manifest.engines)
     text = bundle.read(manifest.reports[-1]).decode()
@@ -236,21 +272,15 @@ def test_an_engine_that_is_off_leaves_nothing(builder, run, pairs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_engine_in_another_precision_leaves_nothing(builder, run, pairs, tmp_path):
+def test_an_engine_in_another_precision_is_refused(builder, exports):
     builder.types[:] = ["Half"]
     with pytest.raises(
         ExportError, match=r"^fp32-tensorrt: building the vision engine: the network asks for fp32, but "
     ):
-        export_run(run, tmp_path / "out", pairs_file=pairs, options=ExportOptions(engines=EngineOptions()))
-    assert not (tmp_path / "out").exists()
+        engines_of(exports["workbench"], "fp32")
 
 
 def test_engines_need_pairs_at_an_export(builder, exports, tmp_path):
-    from weaksvr.export.calibration import without_pairs
-    from weaksvr.export.export import export_source
-    from weaksvr.export.source import ExportSource
-    from weaksvr.runtime.bundle import NewTokenizer
-
     exported = exports["workbench"]
     model = exported.checkpoint.model
     tokenizer = NewTokenizer(context_length=model.context_length, data=exported.vocabulary.encode())
@@ -261,19 +291,32 @@ def test_engines_need_pairs_at_an_export(builder, exports, tmp_path):
         export_source(source, tmp_path / "out", options=ExportOptions(engines=EngineOptions()))
 
 
-def test_engines_of_half_precision(builder, exports, tmp_path):
-    from weaksvr.export.to_fp16 import to_fp16
+def engines_of(exported, precision, **options):
+    model, networks = exported.checkpoint.model, exported.networks
+    if precision == "fp16":
+        networks = {role: to_fp16(network) for role, network in networks.items()}
+    return with_engines(
+        Variant(precision=precision, networks=networks),
+        EngineOptions(**options),
+        sampling=model.sampling,
+        preprocess=model.preprocess,
+        progress=lambda *_: None,
+    )
 
-    exported = exports["workbench"]
-    model = exported.checkpoint.model
-    variant = Variant(precision="fp16", networks={role: to_fp16(net) for role, net in exported.networks.items()})
+
+def test_engines_of_half_precision(builder, exports):
     builder.types[:] = ["Half", "Float"]
-    shapes = {"sampling": model.sampling, "preprocess": model.preprocess}
-    built = with_engines(variant, EngineOptions(stripped=True), **shapes, progress=lambda *_: None)
+    built = engines_of(exports["workbench"], "fp16", stripped=True)
     assert {engine.precision for engine in built.engines.values()} == {"fp16"}
     assert all(engine.stripped for engine in built.engines.values())
     assert built.name == "fp16-tensorrt"
     assert built.notes[0] == "vision: 1 of 2 layers in half precision"
+
+
+def test_timings_that_cannot_be_kept_are_said_once(builder, exports, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    built = engines_of(exports["workbench"], "fp32")
+    assert [note for note in built.notes if "timings" in note] == [built.notes[-1]]
 
 
 def test_a_bundles_engines_are_built_anew(builder, plain, pairs, tmp_path):
@@ -288,12 +331,12 @@ def test_a_bundles_engines_are_built_anew(builder, plain, pairs, tmp_path):
     found = manifest.checks["engines"]
     assert found["inputs"] == "videos"
     assert found["pairs_from"] == "few.csv"
-    verdicts = found["gate"]["precisions"]["fp32-tensorrt"]["verdicts"]
+    verdicts = found["gate"]["precisions"]["fp32-tensorrt"]["methods"]
     for method, verdict in verdicts.items():
         threshold = manifest.threshold(method, "fp32", manifest.sampling.key).threshold
         assert verdict["threshold"] == verdict["source_threshold"] == threshold
         assert verdict["flips"] == 0
-    assert manifest.checks["gate"] == plain.manifest.checks["gate"]
+    assert manifest.checks["gate"]["precisions"] == {"fp32": {}}  # nothing is said of engines that are gone
     assert len(manifest.reports) == len(plain.manifest.reports) + 2  # those of the first build went
     text = bundle.read(manifest.reports[-1]).decode()
     assert "Every variant was compared with ONNX Runtime in fp32" in text
@@ -362,10 +405,22 @@ def test_options_without_engines(run, tmp_path, options, message):
     assert message in str(result.exception)
 
 
-def test_the_export_command_builds_engines(builder, run, pairs, tmp_path):
-    result = invoke(export, run, "--out", tmp_path / "out", "--pairs", pairs, "--tensorrt", "--strip-engines")
-    assert isinstance(
-        result.exception, ExportError
-    )  # the simulated GPU's plans have their weights, and are not refitted
-    assert "building" in result.stderr
+def test_without_tensorrt_nothing_is_begun(run, tmp_path):
+    if importlib.util.find_spec("tensorrt") is not None:
+        pytest.skip("TensorRT is installed")
+    find_machine.cache_clear()
+    result = invoke(export, run, "--out", tmp_path / "out", "--tensorrt")
+    assert isinstance(result.exception, MissingExtraError)
+    assert result.stderr == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_engines_are_built_without_torch():
+    code = "import sys, weaksvr.export.rebuild, weaksvr.export.commands.build_engines, weaksvr.export.to_tensorrt"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"

@@ -331,7 +331,7 @@ def test_nothing_is_loaded_for_pairs_that_are_wrong(tmp_path):
 def test_precisions_need_pairs(weights, tmp_path):
     result = invoke("--pretrained", f"{NAME}/{weights}", "--out", tmp_path / "out", "--int8")
     assert isinstance(result.exception, WeakSVRError)
-    assert "fp16 and int8 need pairs of videos" in str(result.exception)
+    assert "fp16, int8 and TensorRT engines need pairs of videos" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 
