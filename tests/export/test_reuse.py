@@ -104,7 +104,7 @@ def test_that_is_decided_before_anything_heavy_is_loaded(exported):
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     assert done.stderr.startswith("nothing has changed: ")
     loaded = set(json.loads(done.stdout))

@@ -69,7 +69,7 @@ def test_there_is_the_old_bundle_or_the_new_one(runs, few_pairs, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {
