@@ -8,13 +8,16 @@ tasks. The last line of stdout is the results file's JSON document.
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import platform
 import shutil
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -39,6 +42,23 @@ RUNS = {
     "batch, split": ["loss.fine=split", "loss.form=batch"],
     "batch, split, frozen text": ["loss.fine=split", "loss.form=batch", "model.train_text=false"],
 }
+
+
+_GRACE_SECONDS = 10  # for a run to remove its folder
+
+
+def _end_with_parent() -> None:
+    """In every worker: end when the benchmark does, however that ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        _thread.interrupt_main()
+        time.sleep(_GRACE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _settings(name: str, seed: int, arguments: argparse.Namespace) -> TrainConfig:
@@ -124,13 +144,18 @@ def main() -> None:
     document = _open(arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.jobs, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(arguments.jobs, mp_context=spawn, initializer=_end_with_parent) as pool:
         started = [pool.submit(_run, *run, arguments) for run in _missing(document, arguments.seeds)]
-        for future in as_completed(started):
-            run = future.result()
-            document["runs"].append(run)
-            write_text(arguments.out, json.dumps(document, indent=1) + "\n")
-            print(f"{run['loss']}, seed {run['seed']}: {run['val']} {run['seconds']} s", flush=True)
+        try:
+            for future in as_completed(started):
+                run = future.result()
+                document["runs"].append(run)
+                write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+                print(f"{run['loss']}, seed {run['seed']}: {run['val']} {run['seconds']} s", flush=True)
+        except BaseException:  # else the runs that have begun, and one more of each worker, are waited for
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     _print_table(document["runs"])
     print(json.dumps(document))
 

@@ -1,12 +1,15 @@
 """What an export depends on, as digests that are had within seconds and without PyTorch.
 
-- `weights`, `tokenizer`: the content of the files, and the names that the bundle takes from them.
+- `model`: the content of its files, its name, and how a pretrained one takes frames.
+- `tokenizer`: the content of its files.
 - `pairs`: what is compared and calibrated on, as it is read from the pairs file or the run's data.
 - `videos`: path, size and times of change of every video that is decoded, for a folder of frames of every frame. Their
   content is gigabytes, which could not be read in that time.
 - `options`: of the command, but for where the bundle goes and how the result is printed.
 - `tools`, `code`: versions of the libraries, and the content of this package's own sources.
 - `machine`: its kind, its instructions for int8 and its GPUs, on which numbers and times depend.
+
+What comes from the Hugging Face hub is never taken for unchanged: the hub would have to be asked.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ _LIBRARIES: Final = (
     *("onnx", "onnxscript", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
     *("numpy", "av", "tokenizers", "ftfy"),
 )
-_OF_NETWORKS: Final = ("weights", "tools", "code", "machine")
+_OF_NETWORKS: Final = ("model", "tools", "code", "machine")
 _OPEN_CLIP_CONFIG: Final = "open_clip_config.json"
 _TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 _DRIVER: Final = Path("/proc/driver/nvidia")
@@ -110,7 +113,7 @@ def inputs_of(request: Request) -> Inputs:
         source = _run(request) if request.run is not None else _pretrained(request)
         videos = [*source.data.videos, *(clip.video for clip in source.data.trained_on)]
         digests = {
-            "weights": digest_of([source.weights, request.identity]),
+            "model": digest_of([source.weights, request.identity]),
             "tokenizer": digest_of(source.tokenizer),
             "pairs": digest_of(dataclasses.asdict(source.data)),
             "videos": digest_of([_stamp(video) for video in videos]),

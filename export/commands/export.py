@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "main", "print_variants", "shown_progress"]
 
 _OF_EXTRA_CPU = "onnxruntime"
-_OF_REQUEST = {"pairs_file", "tokenizer_file", "name", "num_frames"}  # which are not kept as options, but by content
+_OF_REQUEST = {"pairs_file", "tokenizer_file", "name", "num_frames"}  # which a request holds apart from other options
 _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which only ends in them
 
 

@@ -36,7 +36,7 @@ def test_a_second_process_is_kept_off_with_one_line(tmp_path):
         with pytest.raises(OutputError, match=taken), claimed(out):
             pytest.fail("claimed twice")
         command = [sys.executable, "-m", "weaksvr.export.commands.export", tmp_path / "run", "--out", out]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert f"{out}: another process is exporting into it" in done.stderr
         with claimed(tmp_path / "deep" / "other"):  # beside it is free

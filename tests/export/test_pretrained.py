@@ -294,6 +294,16 @@ def test_a_tower_with_a_tokenizer_of_its_own(siglip, tmp_path):
     np.testing.assert_allclose(found.sentence_features, wanted, atol=1e-5)
 
 
+def test_a_second_export_keeps_the_bundle(siglip, tmp_path):
+    arguments = ["--pretrained", f"local-dir:{siglip[0]}", "--out", tmp_path / "out", "--num-frames"]
+    first, second = invoke(*arguments, "2"), invoke(*arguments, "2")
+    assert (second.exit_code, second.stdout) == (0, first.stdout)
+    assert second.stderr == f"nothing has changed: {tmp_path / 'out'} is kept; --force exports it anew\n"
+    third = invoke(*arguments, "3")
+    assert third.stderr.startswith(f"{tmp_path / 'out'} is made anew: changed: model\n")
+    assert load(tmp_path / "out", device="cpu").bundle.manifest.sampling.num_frames == 3
+
+
 def test_without_its_tokenizer_nothing_is_exported(siglip, tmp_path):
     folder = Path(shutil.copytree(siglip[0], tmp_path / "model"))
     (folder / "tokenizer.json").unlink()

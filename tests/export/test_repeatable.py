@@ -57,7 +57,7 @@ def test_two_processes_give_the_same_bytes(runs, exports):
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=1800,
         env={**os.environ, "PYTHONHASHSEED": "77"},
     )
     batches = calibration_batches(exported.source, calibration_data(exported.checkpoint, None))
