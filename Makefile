@@ -58,6 +58,7 @@ default-bundle: runs/workbench
 bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_workbench_shortcuts.py runs/workbench
 	$(DEV)/bin/python benchmarks/bench_fine_losses.py runs/workbench --out benchmarks/results/fine_losses.json
+	$(DEV)/bin/python benchmarks/bench_consumers.py
 
 format: $(DEV)/.installed
 	$(DEV)/bin/ruff check --fix .

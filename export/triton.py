@@ -28,7 +28,7 @@ from typing import Any, Final, get_args
 
 from ..runtime.bundle import Bundle
 from ..runtime.errors import DeviceError, OptionError, OutputError
-from ..runtime.storage import sync_directory, write_bytes
+from ..runtime.storage import sha256_of, sync_directory, write_bytes
 from .pbtxt import Message, text_format
 from .triton_config import TOKENIZER, Content, TritonDevice
 
@@ -125,10 +125,10 @@ def refuse_foreign_repository(out: str | os.PathLike[str]) -> None:
         names = {path.name for path in folder.iterdir()}
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written to as a folder: {error.strerror or error}") from error
-    if names and names != _names_in(folder):
+    if names and not _is_as_written(folder):
         raise OutputError(
-            f"{folder}: exists and is not only what weaksvr-triton wrote; choose a new or empty folder "
-            "(Triton serves several: give it --model-repository for each)"
+            f"{folder}: exists and is not just what weaksvr-triton wrote (something is foreign, was added or changed); "
+            "choose a new or empty folder (Triton serves several: give it --model-repository for each)"
         )
     _refuse_unwritable_parent(folder)
 
@@ -141,13 +141,16 @@ def _refuse_unwritable_parent(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be made: no permission to write in {there}")
 
 
-def _names_in(folder: Path) -> frozenset[str]:
-    """What a repository of ours says that it holds; nothing if it is not ours."""
+def _is_as_written(folder: Path) -> bool:
+    """Whether a folder holds exactly what `write_triton` wrote into it, so that nothing of anyone else's is lost."""
     try:
         document = json.loads((folder / _INDEX).read_bytes())
-        return frozenset([_INDEX, *map(str, document["models"])]) if document["schema"] == _SCHEMA else frozenset()
+        schema, listed = document["schema"], dict(document["files"])
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+        del files[_INDEX]
+        return schema == _SCHEMA and {name: sha256_of(path) for name, path in files.items()} == listed
     except (OSError, ValueError, RecursionError, TypeError, KeyError):
-        return frozenset()
+        return False
 
 
 def _check_choice(bundle: Bundle, precision: str, device: TritonDevice) -> None:

@@ -463,24 +463,26 @@ def test_a_folder_that_is_something_else_is_refused(precise_bundles, tmp_path, f
     path.parent.mkdir(parents=True)
     path.write_text('{"schema": "else"}')
     with pytest.raises(
-        OutputError, match="out: exists and is not only what weaksvr-triton wrote; choose a new or empty"
+        OutputError, match=r"out: exists and is not just what weaksvr-triton wrote .*; choose a new or empty"
     ):
         write_triton(precise_bundles["vit"], tmp_path / "out")
     assert path.read_text() == '{"schema": "else"}'
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_repository_to_which_something_was_added_is_refused(precise_bundles, tmp_path):
+@pytest.mark.parametrize("name", ["detector/1/model.onnx", "test_text/2/model.onnx", "test_vision/config.pbtxt"])
+def test_a_repository_that_somebody_worked_on_is_refused(precise_bundles, tmp_path, name):
     out = write_triton(precise_bundles["vit"], tmp_path / "out").path
-    (out / "detector" / "1").mkdir(parents=True)
-    with pytest.raises(OutputError, match="is not only what weaksvr-triton wrote"):
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    (out / name).write_text("by hand")
+    with pytest.raises(OutputError, match="is not just what weaksvr-triton wrote"):
         write_triton(precise_bundles["vit"], out)
-    assert (out / "detector" / "1").is_dir()
+    assert (out / name).read_text() == "by hand"
 
 
 def test_a_bundle_is_refused_as_repository(precise_bundles, tmp_path):
     copy = shutil.copytree(precise_bundles["vit"].path, tmp_path / "bundle")
-    with pytest.raises(OutputError, match="is not only what weaksvr-triton wrote"):
+    with pytest.raises(OutputError, match="is not just what weaksvr-triton wrote"):
         write_triton(precise_bundles["vit"], copy)
 
 

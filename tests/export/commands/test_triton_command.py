@@ -41,7 +41,7 @@ def test_json(precise_bundles, tmp_path):
     ("arguments", "error", "match"),
     [
         (["nowhere", "--out", "x"], BundleNotFoundError, "no bundle there"),
-        (["{bundle}", "--out", "{bundle}"], OutputError, "is not only what weaksvr-triton wrote"),
+        (["{bundle}", "--out", "{bundle}"], OutputError, "is not just what weaksvr-triton wrote"),
         (["{bundle}", "--out", "x", "--precision", "fp8"], DeviceError, "has no precision 'fp8'"),
     ],
 )
@@ -102,5 +102,5 @@ def test_a_folder_that_cannot_become_a_repository_is_refused_before_the_work(tmp
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     result = invoke(tmp_path / "no-run", "--out", tmp_path / "x", "--triton", tmp_path / "mine", of=export.command)
-    with pytest.raises(OutputError, match="mine: exists and is not only what weaksvr-triton wrote"):
+    with pytest.raises(OutputError, match="mine: exists and is not just what weaksvr-triton wrote"):
         raise result.exception
