@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from ..bundle import ROLES, Bundle, NetworkFile
 from ..engine_file import Profile, ShapeRange
-from ..errors import OutputError
+from ..errors import DeviceError, OutputError
 from .batches import parts_of
 from .ort import OrtBackend, Provider
 
 __all__ = ["OrtTensorrtBackend"]
 
 TENSORRT: Final = "TensorrtExecutionProvider"
+NO_TF32: Final = "NVIDIA_TF32_OVERRIDE"
 BATCHES: Final = {"min": 1, "opt": 16, "max": 64}
 
 
@@ -26,7 +27,8 @@ class OrtTensorrtBackend(OrtBackend):
     """Runs a bundle's networks with TensorRT inside ONNX Runtime.
 
     The engines are built for batches of 1 to 64, and kept; a batch larger than that is run in parts. A network that
-    TensorRT cannot run as a whole is an error: no other provider takes the rest.
+    TensorRT cannot run as a whole is an error: no other provider takes the rest. So that fp32 is not rounded to TF32, for
+    which the provider has no option, NVIDIA_TF32_OVERRIDE is set to 0 in the environment of the process.
 
     Args:
         bundle: where the networks come from; what is loaded is what was hashed.
@@ -35,6 +37,7 @@ class OrtTensorrtBackend(OrtBackend):
             `weaksvr` in the user's cache folder.
 
     Raises:
+        DeviceError: also if NVIDIA_TF32_OVERRIDE is set to something else.
         OutputError: if the folder cannot be made.
         Otherwise as `OrtBackend` on `cuda`.
     """
@@ -42,6 +45,9 @@ class OrtTensorrtBackend(OrtBackend):
     gpu_provider: ClassVar[str] = TENSORRT
 
     def __init__(self, bundle: Bundle, *, precision: str = "auto", cache: str | os.PathLike[str] | None = None) -> None:
+        if os.environ.setdefault(NO_TF32, "0") != "0":
+            value = os.environ[NO_TF32]
+            raise DeviceError(f"{NO_TF32} is {value}, with which TensorRT would round fp32 to TF32; set it to 0")
         self._cache = _default_cache() if cache is None else Path(cache)
         super().__init__(bundle, device="cuda", precision=precision)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -22,6 +24,11 @@ class Asked(OrtTensorrtBackend):
         self.no_cpu = options.get_session_config_entry("session.disable_cpu_ep_fallback")
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "0")
         return [self.gpu_provider]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")  # which is put back, whatever the backend makes of it
 
 
 @pytest.fixture
@@ -65,6 +72,17 @@ def test_large_batches_are_run_in_parts_and_odd_shapes_refused(backend, toy_bund
         BundleError, match=r"features of shape \(1, 5, 4\) fits no profile of the engine, which takes \(1"
     ):
         backend.run("temporal", {"features": np.zeros((1, 5, 4), np.float32)})
+
+
+def test_fp32_is_not_tf32(toy_bundle, tmp_path, monkeypatch):
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    Asked(Bundle.open(toy_bundle), cache=tmp_path)
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    with pytest.raises(
+        DeviceError, match="NVIDIA_TF32_OVERRIDE is 1, with which TensorRT would round fp32 to TF32; set"
+    ):
+        Asked(Bundle.open(toy_bundle), cache=tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(toy_bundle, tmp_path):
