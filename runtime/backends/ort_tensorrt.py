@@ -27,8 +27,8 @@ class OrtTensorrtBackend(OrtBackend):
     """Runs a bundle's networks with TensorRT inside ONNX Runtime.
 
     The engines are built for batches of 1 to 64, and kept; a batch larger than that is run in parts. A network that
-    TensorRT cannot run as a whole is an error: no other provider takes the rest. So that fp32 is not rounded to TF32, for
-    which the provider has no option, NVIDIA_TF32_OVERRIDE is set to 0 in the environment of the process.
+    TensorRT cannot run as a whole is an error: no other provider takes the rest. So that fp32 is not rounded to TF32,
+    for which the provider has no option, NVIDIA_TF32_OVERRIDE is set to 0 in the environment of the process.
 
     Args:
         bundle: where the networks come from; what is loaded is what was hashed.
