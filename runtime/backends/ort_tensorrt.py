@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +51,8 @@ class OrtTensorrtBackend(OrtBackend):
             value = os.environ[NO_TF32]
             raise DeviceError(f"{NO_TF32} is {value}, with which TensorRT would round fp32 to TF32; set it to 0")
         self._cache = _default_cache() if cache is None else Path(cache)
+        with contextlib.suppress(ImportError):  # where it is installed otherwise, the loader finds its libraries
+            importlib.import_module("tensorrt_libs")  # TensorRT's wheel, whose libraries lie where no loader looks
         super().__init__(bundle, device="cuda", precision=precision)
 
     def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -58,6 +62,15 @@ class OrtTensorrtBackend(OrtBackend):
         arrays = {tensor.name: np.asarray(inputs[tensor.name]) for tensor in ROLES[role].inputs}
         parts = [super(OrtTensorrtBackend, self).run(role, part) for part in parts_of([self._profile(file)], arrays)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _load(self, role: str) -> Any:
+        try:
+            return super()._load(role)
+        except DeviceError as error:
+            raise DeviceError(
+                f"{error}; is TensorRT there, of the version that ONNX Runtime was built for? For its wheels: "
+                "pip install 'tensorrt-cu13<11'"
+            ) from error
 
     def _gpu_providers(self, file: NetworkFile, options: Any) -> list[Provider]:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import numpy as np
 import onnxruntime
@@ -85,6 +86,15 @@ def test_fp32_is_not_tf32(toy_bundle, tmp_path, monkeypatch):
         Asked(Bundle.open(toy_bundle), cache=tmp_path)
 
 
+def test_the_libraries_of_tensorrts_wheel_are_loaded_first(toy_bundle, tmp_path, monkeypatch):
+    (tmp_path / "tensorrt_libs.py").write_text("import os\nos.environ['TENSORRT_LIBS_WERE_LOADED'] = 'yes'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TENSORRT_LIBS_WERE_LOADED", "no")
+    Asked(Bundle.open(toy_bundle), cache=tmp_path / "cache")
+    sys.modules.pop("tensorrt_libs")
+    assert os.environ["TENSORRT_LIBS_WERE_LOADED"] == "yes"
+
+
 def test_a_folder_that_cannot_be_made(toy_bundle, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made: Not a directory; set XDG_CACHE_HOME"):
@@ -114,5 +124,6 @@ def test_another_provider_is_not_taken_in_its_place(toy_bundle, tmp_path, monkey
     monkeypatch.setattr(Asked, "gpu_provider", ort_tensorrt.TENSORRT)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [ort_tensorrt.TENSORRT])
     monkeypatch.setattr(Asked, "_gpu_providers", lambda *_: ["CPUExecutionProvider"])
-    with pytest.raises(DeviceError, match="device cuda does not work: no working GPU or driver was found"):
+    message = r"device cuda does not work: .*; is TensorRT there, .*: pip install 'tensorrt-cu13<11'"
+    with pytest.raises(DeviceError, match=message):
         Asked(Bundle.open(toy_bundle), cache=tmp_path)
