@@ -13,7 +13,7 @@ from weaksvr.train.config import PRESETS
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 COMMANDS = set(PROJECT["project"]["scripts"])
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/doctor.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/doctor.md", "docs/embed.md")
 MAX_README_LINES = 200
 
 
