@@ -19,6 +19,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "docs/consumers.md",
     "docs/doctor.md",
+    "docs/embed.md",
     "docs/gpu.md",
     "docs/triton.md",
 )
