@@ -31,7 +31,8 @@ import av
 import numpy as np
 import onnxruntime
 from weaksvr.runtime.bundle import DEFAULT_BUNDLE, Manifest, write_bundle
-from weaksvr.runtime.pipeline import available_cpus, embed_stream, plan_threads
+from weaksvr.runtime.cpus import available_cpus
+from weaksvr.runtime.pipeline import embed_stream, plan_threads
 from weaksvr.runtime.spec import SamplingSpec
 from weaksvr.runtime.storage import write_text
 from weaksvr.runtime.verify import load

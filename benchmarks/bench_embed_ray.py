@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import ray
+from weaksvr.runtime.cpus import available_cpus
 from weaksvr.runtime.embed_stage import EmbedStage
-from weaksvr.runtime.pipeline import available_cpus
 from weaksvr.runtime.storage import write_text
 from weaksvr.runtime.verify import load
 
