@@ -48,6 +48,8 @@ _FOLDERS: list[Path] = []  # of the run that this worker is at
 
 
 def _leave(*_: object) -> None:
+    for loader in multiprocessing.active_children():
+        loader.kill()
     for folder in _FOLDERS:
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
