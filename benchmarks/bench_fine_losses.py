@@ -8,7 +8,6 @@ tasks. The last line of stdout is the results file's JSON document.
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import json
 import multiprocessing
@@ -16,6 +15,7 @@ import multiprocessing.connection
 import os
 import platform
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -44,20 +44,27 @@ RUNS = {
 }
 
 
-_GRACE_SECONDS = 10  # for a run to remove its folder
+_FOLDERS: list[Path] = []  # of the run that this worker is at
+
+
+def _leave(*_: object) -> None:
+    for loader in multiprocessing.active_children():
+        loader.kill()
+    for folder in _FOLDERS:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def _end_with_parent() -> None:
-    """In every worker: end when the benchmark does, however that ends."""
+    """In every worker: end when the benchmark does, however that ends, and leave no folder behind."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
         multiprocessing.connection.wait([parent.sentinel])
-        _thread.interrupt_main()
-        time.sleep(_GRACE_SECONDS)
-        os._exit(1)
+        _leave()
 
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=watch, daemon=True).start()
 
 
@@ -73,6 +80,7 @@ def _run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(arguments.threads)
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="weaksvr-bench-"))
+    _FOLDERS[:] = [folder]
     try:
         summary = train(arguments.data, folder / "run", _settings(name, seed, arguments), device=arguments.device)
         embedder = checkpoint_embedder(load_checkpoint(folder / "run"), device=torch.device("cpu"))
