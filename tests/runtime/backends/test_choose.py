@@ -32,6 +32,7 @@ def test_an_unknown_backend(toy_bundle):
 
 @pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime-tensorrt"])
 def test_nothing_else_is_taken_in_its_place(toy_bundle, backend, monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     monkeypatch.setattr(choose.OrtBackend, "run", lambda *_: pytest.fail("another backend ran"))
     with pytest.raises(DeviceError, match=r"has no TensorRT engines|device cuda is not available|does not work"):
         load(toy_bundle, backend=backend)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -22,6 +25,11 @@ class Asked(OrtTensorrtBackend):
         self.no_cpu = options.get_session_config_entry("session.disable_cpu_ep_fallback")
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "0")
         return [self.gpu_provider]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")  # which is put back, whatever the backend makes of it
 
 
 @pytest.fixture
@@ -67,6 +75,26 @@ def test_large_batches_are_run_in_parts_and_odd_shapes_refused(backend, toy_bund
         backend.run("temporal", {"features": np.zeros((1, 5, 4), np.float32)})
 
 
+def test_fp32_is_not_tf32(toy_bundle, tmp_path, monkeypatch):
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    Asked(Bundle.open(toy_bundle), cache=tmp_path)
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    with pytest.raises(
+        DeviceError, match="NVIDIA_TF32_OVERRIDE is 1, with which TensorRT would round fp32 to TF32; set"
+    ):
+        Asked(Bundle.open(toy_bundle), cache=tmp_path)
+
+
+def test_the_libraries_of_tensorrts_wheel_are_loaded_first(toy_bundle, tmp_path, monkeypatch):
+    (tmp_path / "tensorrt_libs.py").write_text("import os\nos.environ['TENSORRT_LIBS_WERE_LOADED'] = 'yes'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TENSORRT_LIBS_WERE_LOADED", "no")
+    Asked(Bundle.open(toy_bundle), cache=tmp_path / "cache")
+    sys.modules.pop("tensorrt_libs")
+    assert os.environ["TENSORRT_LIBS_WERE_LOADED"] == "yes"
+
+
 def test_a_folder_that_cannot_be_made(toy_bundle, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made: Not a directory; set XDG_CACHE_HOME"):
@@ -96,5 +124,6 @@ def test_another_provider_is_not_taken_in_its_place(toy_bundle, tmp_path, monkey
     monkeypatch.setattr(Asked, "gpu_provider", ort_tensorrt.TENSORRT)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [ort_tensorrt.TENSORRT])
     monkeypatch.setattr(Asked, "_gpu_providers", lambda *_: ["CPUExecutionProvider"])
-    with pytest.raises(DeviceError, match="device cuda does not work: no working GPU or driver was found"):
+    message = r"device cuda does not work: .*; is TensorRT there, .*: pip install 'tensorrt-cu13<11'"
+    with pytest.raises(DeviceError, match=message):
         Asked(Bundle.open(toy_bundle), cache=tmp_path)
