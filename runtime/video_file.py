@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from .errors import VideoDecodeError, VideoFormatError
 from .video import PutFrame, Video
 from .video_convert import FrameConverter, orientation_of
-from .video_decode import FrameSink, count_pictures, decode_counted, decode_run, pictures
+from .video_decode import Begun, FrameSink, begin, count_pictures, decode_counted, decode_run, pictures
 from .video_index import NO_TIME, SKIP_CODECS, FrameIndex, Run, index_packets, plan_runs
-from .video_packets import DamageLog, PacketReader, open_source, translate_errors
+from .video_packets import DamageLog, PacketReader, hold_back, open_source, translate_errors
 
 __all__ = ["FileVideo"]
 
@@ -30,13 +30,17 @@ class FileVideo(Video):
 
     def __init__(self, path: str, *, name: str, num_threads: int, packet_budget: int) -> None:
         self.path, self.name = path, name
-        self._damage = DamageLog()
-        self._source = open_source(path, name, num_threads=num_threads)
+        self._begun: Begun | None = None
+        self._num_threads, self._packet_budget = num_threads, packet_budget
+        index = self._open(probe=False)
+        if index is None:  # what the decoder shows is counted, so it has to know from the start what it can know
+            self._source.container.close()
+            self._open(probe=True)
         try:
             with translate_errors(name, VideoFormatError, "cannot be read as a video"):
-                self._reader = PacketReader(self._source, path, name, budget=packet_budget, damage=self._damage)
+                self._held_back = hold_back(self._source, self._reader.table) if index else 0
                 first = self._first_picture()
-                self._index = self._list_frames()
+                self._index = index or self._count_frames()
         except BaseException:
             self._source.container.close()
             raise
@@ -80,11 +84,14 @@ class FileVideo(Video):
         """Each attempt is for what the one before left; the last one reads the whole file up to there."""
         attempts = [(True, 0)] if self._source.codec in SKIP_CODECS else []
         # Decoding on costs less than emptying the decoder, which loses what its threads have begun.
-        gap = self._source.decoder.reorder_depth + self._source.decoder.thread_count - 1
+        gap = self._held_back + self._source.decoder.thread_count - 1
         for skip, earlier_keys in [*attempts, (False, 0), (False, 1)]:
             wanted = packet[sorted(pending)]
             for run in plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=gap):
-                log = decode_run(self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip)
+                begun = self._take_begun(run)
+                log = decode_run(
+                    self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip, begun=begun
+                )
                 if log is not None:
                     self._damage.merge(log)
             if not pending:
@@ -97,11 +104,19 @@ class FileVideo(Video):
         if log is not None:
             self._damage.merge(log)
 
+    def _take_begun(self, run: Run) -> Begun | None:
+        """What the decoder has begun, if it is this run. Only once, since the decoder goes on to other things then."""
+        begun, self._begun = self._begun, None
+        return begun if begun is not None and begun.start == run.start else None
+
     def _first_picture(self) -> VideoFrame:
         """The picture that tells size and orientation: the first key picture, or whatever the decoder shows first."""
         table, decoder = self._reader.table, self._source.decoder
         keys = np.flatnonzero(table.key & table.shown)
         if len(keys):
+            self._begun = begin(self._source, self._reader, int(keys[0]))
+            if self._begun is not None:
+                return self._begun.frames[0]
             with contextlib.closing(self._reader.read(int(keys[0]))) as rows:
                 for frame in pictures(decoder, itertools.islice(rows, 1), lambda _: None):
                     return frame
@@ -110,12 +125,25 @@ class FileVideo(Video):
                 return frame
         raise VideoFormatError(f"{self.name}: no picture of it can be decoded; it is cut off or damaged")
 
-    def _list_frames(self) -> FrameIndex:
-        source, reader = self._source, self._reader
-        index = None
-        if reader.one_picture:
-            index = index_packets(reader.table, codec=source.codec, progressive=source.progressive, timed=source.timed)
-        index = index or count_pictures(source, reader, self._damage)
+    def _open(self, *, probe: bool) -> FrameIndex | None:
+        """Open the file and list its packets; the frames too, if packets tell."""
+        self._damage = DamageLog()
+        source = self._source = open_source(self.path, self.name, num_threads=self._num_threads, probe=probe)
+        try:
+            with translate_errors(self.name, VideoFormatError, "cannot be read as a video"):
+                self._reader = PacketReader(
+                    source, self.path, self.name, budget=self._packet_budget, damage=self._damage
+                )
+        except BaseException:
+            source.container.close()
+            raise
+        if not self._reader.one_picture:
+            return None
+        return index_packets(self._reader.table, codec=source.codec, progressive=source.progressive, timed=source.timed)
+
+    def _count_frames(self) -> FrameIndex:
+        self._begun = None
+        index = count_pictures(self._source, self._reader, self._damage)
         if len(index.pts) == 0:
             raise VideoFormatError(f"{self.name}: displays no picture; it is cut off or damaged")
         return index

@@ -20,9 +20,18 @@ from av.video.stream import VideoStream
 
 from .errors import VideoDecodeError, VideoError, VideoFormatError, WeakSVRError
 from .video import MAX_PIXELS
-from .video_index import NO_TIME, PacketTable, shown_pictures
+from .video_index import NO_TIME, PacketTable, reorder_depth, shown_pictures
 
-__all__ = ["FORMATS", "DamageLog", "PacketReader", "Source", "open_source", "packet_of", "translate_errors"]
+__all__ = [
+    "FORMATS",
+    "DamageLog",
+    "PacketReader",
+    "Source",
+    "hold_back",
+    "open_source",
+    "packet_of",
+    "translate_errors",
+]
 
 FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf")
 """Demuxers that may be used: containers of video. No playlists, no scripts, no images, no raw streams."""
@@ -99,7 +108,7 @@ class Source:
         return self.decoder.field_order in _PROGRESSIVE_ORDERS
 
 
-def open_source(path: str, name: str, *, num_threads: int, strict: bool = False) -> Source:
+def open_source(path: str, name: str, *, num_threads: int, strict: bool = False, probe: bool = True) -> Source:
     """Open a container file and prepare the decoder of its best video stream; other streams are not read.
 
     Args:
@@ -108,12 +117,16 @@ def open_source(path: str, name: str, *, num_threads: int, strict: bool = False)
         num_threads: threads of the decoder.
         strict: let the decoder hold back as many pictures as the standard allows, where the stream does not say how
             many it needs; slower to put out, never drops a picture that comes in an unexpected order.
+        probe: decode the first pictures to learn how many are held back; else what the container and the headers say
+            has to do, and `hold_back` mends it where more is known.
 
     Raises:
         VideoFormatError: if it is not a video, or one whose frames are absurdly large.
     """
     limits = {"max_pixels": str(MAX_PIXELS)}
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", **limits}
+    if not probe:
+        options["skip_frame"] = "all"  # concerns the decoder that looks for parameters, not the one that is used
     # An absolute path cannot be taken for an address, whatever the file is called.
     with translate_errors(
         name, VideoFormatError, f"is not a video that can be read, or its header is cut off; accepted are {ACCEPTED}"
@@ -147,6 +160,18 @@ def _prepare(container: InputContainer, name: str, num_threads: int, options: di
     decoder.thread_type = "AUTO"
     decoder.options = options
     return Source(container=container, stream=stream, decoder=decoder, codec=decoder.name)
+
+
+def hold_back(source: Source, table: PacketTable) -> int:
+    """Have the decoder hold back as many pictures as their order in the packets needs; call it before decoding.
+
+    Returns:
+        How many pictures it holds back at least.
+    """
+    needed = reorder_depth(table)
+    if source.codec == "h264" and needed > source.decoder.reorder_depth:
+        source.decoder.options = source.decoder.options | {"strict": "1"}
+    return max(needed, source.decoder.reorder_depth)
 
 
 def packet_of(data: bytes) -> Packet[VideoStream]:
