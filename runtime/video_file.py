@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .errors import VideoDecodeError, VideoFormatError
 from .video import PutFrame, Video
 from .video_convert import FrameConverter, orientation_of
+from .video_cost import CostModel, DecodePlan, count_plan, within
 from .video_decode import Begun, FrameSink, begin, count_pictures, decode_counted, decode_run, pictures
 from .video_index import NO_TIME, SKIP_CODECS, FrameIndex, Run, index_packets, plan_runs
 from .video_packets import DamageLog, PacketReader, hold_back, open_source, translate_errors
@@ -83,11 +84,9 @@ class FileVideo(Video):
     def _decode_planned(self, packet: NDArray[np.int64], pending: set[int], sink: FrameSink) -> None:
         """Each attempt is for what the one before left; the last one reads the whole file up to there."""
         attempts = [(True, 0)] if self._source.codec in SKIP_CODECS else []
-        # Decoding on costs less than emptying the decoder, which loses what its threads have begun.
-        gap = self._held_back + self._source.decoder.thread_count - 1
         for skip, earlier_keys in [*attempts, (False, 0), (False, 1)]:
             wanted = packet[sorted(pending)]
-            for run in plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=gap):
+            for run in plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=self._gap):
                 begun = self._take_begun(run)
                 log = decode_run(
                     self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip, begun=begun
@@ -103,6 +102,35 @@ class FileVideo(Video):
             log = decode_run(source, self._reader, self._index, run, pending=pending, sink=sink, skip=False)
         if log is not None:
             self._damage.merge(log)
+
+    @property
+    def _gap(self) -> int:
+        """Decoding on costs less than emptying the decoder, which loses what its threads have begun."""
+        return self._held_back + self._source.decoder.thread_count - 1
+
+    def _plan(self, numbers: NDArray[np.int64]) -> DecodePlan:
+        table, packet = self._reader.table, self._index.packet
+        if packet is None:
+            return count_plan(self._index, table, numbers)
+        return self._costs(packet, numbers).plan(numbers)
+
+    def _cheapest(self, segments: NDArray[np.int64]) -> NDArray[np.int64]:
+        packet = self._index.packet
+        if packet is None:
+            return within(segments, int(segments[:, 0].max()))
+        middles = segments.sum(axis=1) // 2
+        return self._costs(packet, np.concatenate([segments[:, 0], segments[:, 1] - 1, middles])).cheapest(segments)
+
+    def _costs(self, packet: NDArray[np.int64], numbers: NDArray[np.int64]) -> CostModel:
+        """The costs, true for the groups of pictures of `numbers`, and of others as if nothing were passed over."""
+        table = self._reader.table
+        reference = np.ones(len(table), np.bool_)
+        if self._source.codec in SKIP_CODECS:
+            group = np.cumsum(table.key)
+            near = np.isin(group, np.add.outer([-1, 0], group[packet[numbers]]))
+            reference[near] = self._reader.referred(np.flatnonzero(near).tolist())
+        pixels = self._source.decoder.width * self._source.decoder.height
+        return CostModel(table=table, packet=packet, reference=reference, pixels=pixels, gap=self._held_back)
 
     def _take_begun(self, run: Run) -> Begun | None:
         """What the decoder has begun, if it is this run. Only once, since the decoder goes on to other things then."""

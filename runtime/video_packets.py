@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from .errors import VideoDecodeError, VideoError, VideoFormatError, WeakSVRError
 from .video import MAX_PIXELS
+from .video_cost import refers
 from .video_index import NO_TIME, PacketTable, reorder_depth, shown_pictures
 
 __all__ = [
@@ -185,6 +186,15 @@ def packet_of(data: bytes) -> Packet[VideoStream]:
     return packet
 
 
+def _length_bytes(source: Source) -> int:
+    """Size of the length that stands before each unit of H.264 and HEVC; 0 where start codes do."""
+    extradata = source.decoder.extradata or b""
+    place = {"h264": 4, "hevc": 21}.get(source.codec)
+    if place is None or len(extradata) <= place or extradata[0] != 1:
+        return 0
+    return (extradata[place] & 3) + 1
+
+
 class PacketReader:
     """The packets of a source, listed once and readable from any key packet on.
 
@@ -199,6 +209,8 @@ class PacketReader:
         self._path = path
         self._name = name
         self._packets: list[Packet[VideoStream]] | None = []
+        self._refers: list[bool] = []
+        self._length_bytes = _length_bytes(source)
         self.one_picture = True
         self.table = self._scan(budget, damage)
         self._rows: dict[tuple[int | None, int], int] = {}
@@ -206,6 +218,12 @@ class PacketReader:
     @property
     def in_memory(self) -> bool:
         return self._packets is not None
+
+    def referred(self, rows: Iterable[int]) -> list[bool]:
+        """Whether other pictures may refer to those of packets `rows`."""
+        if self._packets is None:
+            return [self._refers[row] for row in rows]
+        return [self._is_referred(self._packets[row]) for row in rows]
 
     def read(self, start: int) -> Generator[tuple[int, Packet[VideoStream]]]:
         """(row, packet) from row `start` to the last. May leave the decoder flushed: use it before decoding.
@@ -238,10 +256,13 @@ class PacketReader:
                 keep = bool(shown) and not packet.is_discard
                 rows.append((pts, dts, packet.duration or 0, packet.size, packet.is_keyframe, keep))
                 total += packet.size
-                if self._packets is not None:
-                    self._packets.append(packet)
-                    if total > budget:
-                        self._packets = None
+                if self._packets is None:
+                    self._refers.append(self._is_referred(packet))
+                    continue
+                self._packets.append(packet)
+                if total > budget:
+                    self._refers = [self._is_referred(kept) for kept in self._packets]
+                    self._packets = None
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             damage.note_line(f"reading stopped before the end of the file after {len(rows)} packets ({reason})")
@@ -256,6 +277,9 @@ class PacketReader:
         )
         self._check_complete(table, damage)
         return table
+
+    def _is_referred(self, packet: Packet[VideoStream]) -> bool:
+        return refers(self._source.codec, memoryview(packet), self._length_bytes)
 
     def _check_complete(self, table: PacketTable, damage: DamageLog) -> None:
         """Compare what was read with what the container says it holds, where it says so reliably."""
