@@ -19,7 +19,7 @@ from .backends.ort import Device
 from .bundle import DEFAULT_BUNDLE, Bundle
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
-from .spec import METHODS, Method
+from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
 from .tokenizer import Tokenizer
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
@@ -36,6 +36,8 @@ class VerifyResult:
         distance: by `method`; small means alike.
         threshold: the calibrated one of the bundle, or the caller's.
         margin: threshold - distance; its size tells how clear the verdict is.
+        probability: chance that the procedures are the same, for pairs like those of the calibration and with their
+            share of same pairs; it never rises with the distance. None where the bundle was not calibrated with it.
         method: how the videos were compared.
         device, provider, precision: what the networks ran on, as in effect.
         sampling: key of the sampling that was used.
@@ -47,6 +49,7 @@ class VerifyResult:
     distance: float
     threshold: float
     margin: float
+    probability: float | None
     method: Method
     device: str
     provider: str
@@ -104,6 +107,7 @@ class Model:
             distance=found,
             threshold=limit,
             margin=limit - found,
+            probability=self._probability(method, found),
             method=method,
             device=self.backend.device,
             provider=self.backend.provider,
@@ -133,6 +137,11 @@ class Model:
             )
         return entry.threshold
 
+    def _probability(self, method: Method, found: float) -> float | None:
+        """The chance that two videos at distance `found` are the same, None if the bundle does not know it."""
+        entry = self.bundle.manifest.threshold(method, self.backend.precision, self.embedder.sampling.key)
+        return None if entry is None or entry.probability is None else entry.probability.at(found)
+
     def embed(
         self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None
     ) -> VideoEmbedding:
@@ -150,6 +159,7 @@ def load(
     backend: BackendName = "onnxruntime",
     device: Device = "auto",
     precision: str = "auto",
+    sampling: SamplingPolicy | None = None,
     num_threads: int | None = None,
 ) -> Model:
     """Open a bundle and get ready to run it.
@@ -160,6 +170,7 @@ def load(
             own when it first loads a bundle. TensorRT runs on a GPU alone.
         device: `cpu`, `cuda` (an error if it does not work), or `auto`.
         precision: one of the bundle's, or `auto`.
+        sampling: which frames of a video are looked at; None is the bundle's own way. Each has thresholds of its own.
         num_threads: threads on the CPU; None takes the CPUs that this process may use.
 
     Raises:
@@ -177,7 +188,7 @@ def load(
     running = open_backend(opened, backend=backend, device=device, precision=precision, num_threads=num_threads)
     embedder = Embedder(
         running,
-        sampling=opened.manifest.sampling,
+        sampling=_sampling_of(opened, sampling),
         preprocess=opened.manifest.preprocess,
         tokenizer=_tokenizer_of(opened),
     )
@@ -218,6 +229,12 @@ def _check_threshold(threshold: float) -> float:
     if not (math.isfinite(threshold) and threshold >= 0):
         raise OptionError(f"{threshold = } must be a finite number of at least 0")
     return float(threshold)
+
+
+def _sampling_of(bundle: Bundle, policy: SamplingPolicy | None) -> SamplingSpec:
+    """The bundle's sampling, or as many frames a view by another policy. Raises `OptionError`."""
+    own = bundle.manifest.sampling
+    return own if policy is None else dataclasses.replace(own, policy=policy)
 
 
 def _tokenizer_of(bundle: Bundle) -> Tokenize | None:
