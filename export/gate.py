@@ -124,17 +124,19 @@ class Gate:
     Args:
         pytorch: the deployed code over PyTorch.
         manifest: what the bundle will say, but for files, thresholds and checks.
-        data: labelled pairs to calibrate and compare on.
+        data: gives the labelled pairs.
         num_pairs: pairs to compare in all; see `further_pairs`.
         progress: called with (what is being done, parts done, parts in all).
 
     Attributes:
+        data: labelled pairs to calibrate and compare on.
         pairs: all pairs that are compared, the labelled ones first.
     """
 
     def __init__(
         self, pytorch: Embedder, manifest: Manifest, data: CalibrationData, *, num_pairs: int, progress: Progress
     ) -> None:
+        self.data = data
         self._pytorch = pytorch
         self._manifest = manifest
         self._progress = progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.sax.saxutils import escape
@@ -19,7 +20,7 @@ _WIDTH: Final = 380  # pixels, of a field
 _HEIGHT: Final = 260
 _GAP: Final = 70
 _TOP: Final = 64
-_ROW: Final = _HEIGHT + 84
+_ROW: Final = _HEIGHT + 124
 _BINS: Final = 40
 _SAME: Final = "#3273b8"
 _DIFFERENT: Final = "#d98032"
@@ -88,10 +89,10 @@ def _roc(panel: Panel) -> Iterator[str]:
 def _histogram(panel: Panel) -> Iterator[str]:
     entry, evidence = panel.entry, panel.entry.calibrated.evidence
     low, high = evidence.intervals["threshold"] if evidence else (entry.threshold, entry.threshold)
-    largest = max(float(panel.distances.max()), high, 1e-9) * 1.02
+    largest = _round_up(max(float(panel.distances.max()), high, 1e-9))
     edges = np.linspace(0, largest, _BINS + 1)
     shares = [np.histogram(panel.distances[kind], edges)[0] / kind.sum() for kind in (panel.same, ~panel.same)]
-    tallest = max(float(share.max()) for share in shares) * 1.1
+    tallest = _round_up(max(float(share.max()) for share in shares))
     yield from _frame("distance", largest, "share of the pairs of a kind", tallest)
     scale = _WIDTH / largest
     yield f'<rect x="{low * scale:.1f}" width="{(high - low) * scale:.1f}" height="{_HEIGHT}" fill="#ddd"/>'
@@ -115,19 +116,25 @@ def _histogram(panel: Panel) -> Iterator[str]:
         ('fill="#ddd"', f"threshold {entry.threshold:.4f} (95 %: {low:.4f} to {high:.4f})"),
     )
     for line, (look, words) in enumerate(keys):
-        yield f'<rect x="{_WIDTH - 246}" y="{8 + 17 * line}" width="11" height="11" {look}/>'
-        yield f'<text x="{_WIDTH - 230}" y="{18 + 17 * line}">{words}</text>'
+        x, y = (line % 2) * 170, _HEIGHT + 50 + 18 * (line // 2)
+        yield f'<rect x="{x}" y="{y}" width="11" height="11" {look}/><text x="{x + 17}" y="{y + 10}">{words}</text>'
     if entry.probability is not None:
-        yield f'<path d="M{_WIDTH - 248} 65h15" stroke="#222" stroke-dasharray="6 3"/>'
-        yield f'<text x="{_WIDTH - 230}" y="69">probability of the same (right scale)</text>'
+        yield f'<path d="M0 {_HEIGHT + 92}h15" stroke="#222" stroke-dasharray="6 3"/>'
+        yield f'<text x="17" y="{_HEIGHT + 96}">probability of being the same (scale on the right)</text>'
 
 
 def _frame(across: str, largest: float, upward: str, tallest: float) -> Iterator[str]:
     yield f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#444"/>'
     yield f'<text x="{_WIDTH / 2}" y="{_HEIGHT + 34}" text-anchor="middle">{across}</text>'
-    yield f'<text transform="translate(-44 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{upward}</text>'
+    yield f'<text transform="translate(-50 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{upward}</text>'
     for part in (0, 0.25, 0.5, 0.75, 1):
         x, y = part * _WIDTH, _HEIGHT * (1 - part)
         yield f'<path d="M{x:.1f} {_HEIGHT}v5M0 {y:.1f}h-5" stroke="#444"/>'
         yield f'<text x="{x:.1f}" y="{_HEIGHT + 18}" text-anchor="middle">{part * largest:.3g}</text>'
-        yield f'<text x="-8" y="{y + 4:.1f}" text-anchor="end">{part * tallest:.2g}</text>'
+        yield f'<text x="-8" y="{y + 4:.1f}" text-anchor="end">{part * tallest:.3g}</text>'
+
+
+def _round_up(value: float) -> float:
+    """The next number above `value` whose quarter is 1, 2, 2.5 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value / 4))
+    return 4 * power * next(step for step in (1, 2, 2.5, 5, 10) if 4 * step * power >= value)

@@ -102,7 +102,7 @@ class Links:
         count = int(chosen.sum())
         residuals = values[chosen] - values[chosen].mean()
         alone = float(residuals @ residuals)
-        if not alone:
+        if alone <= count * (1e-12 * np.abs(values[chosen]).max()) ** 2:  # all equal but for rounding
             return float(count)
         if self.unit == "groups":
             together = float((np.bincount(self.group[chosen], weights=residuals) ** 2).sum())

@@ -76,7 +76,8 @@ def calibrate(
     point = OperatingPoint.parse(at)
     model = load(bundle, **model_options)
     refuse_read_only(bundle if out is None else out)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("embedding videos", total=None)
         result = subject.calibrate(
             model,
