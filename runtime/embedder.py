@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -132,6 +132,7 @@ class Embedder:
         sampling: which frames are taken.
         preprocess: what they are made into.
         tokenizer: turns N texts into tokens, int64 (N, L); None if there is no text network.
+        decode_threads: threads that decode, shared by the videos that are read together; 0 leaves it to `open_video`.
     """
 
     def __init__(
@@ -141,14 +142,22 @@ class Embedder:
         sampling: SamplingSpec,
         preprocess: PreprocessSpec,
         tokenizer: Tokenize | None = None,
+        decode_threads: int = 0,
     ) -> None:
         self.backend = backend
         self.sampling = sampling
         self.preprocess = preprocess
         self.tokenizer = tokenizer
+        self.decode_threads = decode_threads
+        self._warm = False
 
     def read(
-        self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        num_threads: int | None = None,
     ) -> SampledVideo:
         """Decode the sampled frames of a video, or of the part of it that is displayed in [start, end).
 
@@ -156,6 +165,7 @@ class Embedder:
             path: a video file, or a folder of frames.
             start: seconds; None is the beginning.
             end: seconds; None is the end.
+            num_threads: threads that decode; None is the embedder's `decode_threads`.
 
         Raises:
             OptionError: if `start` and `end` do not bound a part.
@@ -163,14 +173,17 @@ class Embedder:
         """
         name = os.fsdecode(path)
         part = _part(start, end)
-        with open_video(path) as video:
+        with open_video(path, num_threads=self.decode_threads if num_threads is None else num_threads) as video:
             allowed = np.arange(video.num_frames, dtype=np.int64)
             if part is not None:
                 times = video.times(allowed)
                 allowed = allowed[(times >= part[0]) & (times < part[1])]
                 name = f"{name} from {part[0]:g} s" + (f" to {part[1]:g} s" if end is not None else "")
+            first = int(allowed[0]) if len(allowed) else 0  # frames are in the order of time, so the part is one run
             try:
-                indices = allowed[frame_indices(len(allowed), self.sampling)]
+                indices = first + frame_indices(
+                    len(allowed), self.sampling, choose=lambda segments: video.cheapest(segments + first) - first
+                )
             except TooFewFramesError as error:
                 raise TooFewFramesError(error.num_frames, error.needed, name) from None
             unique, inverse = np.unique(indices, return_inverse=True)
@@ -184,6 +197,43 @@ class Embedder:
                 duration_seconds=video.duration_seconds,
                 notes=tuple(video.damaged),
             )
+
+    def read_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[SampledVideo]:
+        """`read` a few whole videos at the same time, while the networks are loaded if they are not yet.
+
+        All of them are in memory at the end; `pipeline.embed_stream` is for many.
+
+        Raises:
+            VideoError: if a video cannot be used; of several, the first one's.
+            BundleError: if a network cannot be loaded or run.
+            DeviceError: if the GPU fails.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        if not paths:
+            return []
+        # A decoder that gets fewer threads than it could use is faster than two that fight for the same cores.
+        each = max(1, self.decode_threads // len(paths)) if self.decode_threads else 0
+        with ThreadPoolExecutor(len(paths), thread_name_prefix="weaksvr-read") as pool:
+            reading = [pool.submit(self.read, path, num_threads=each) for path in paths]
+            self.warm_up()
+            return [video.result() for video in reading]
+
+    def warm_up(self) -> None:
+        """Load the networks of videos, and see that they run; does nothing the second time.
+
+        Raises:
+            BundleError: if a network cannot be loaded or run.
+            DeviceError: if the GPU fails.
+        """
+        if self._warm:
+            return
+        size = self.preprocess
+        pixels = np.zeros((1, 3, size.height, size.width), np.float32)
+        features = self.backend.run("vision", {"frames": pixels})["features"]
+        clip = np.broadcast_to(features, (1, self.sampling.num_frames, features.shape[1]))
+        self.backend.run("temporal", {"features": clip})
+        self._warm = True
 
     def embed(
         self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None
@@ -223,10 +273,12 @@ class Embedder:
         tokens = self.tokenizer([*steps, ",".join(steps)])
         features = np.concatenate(
             [
-                self._run("text", {"tokens": tokens[row : row + CHUNK]}, "the steps")["text_features"]
+                self.backend.run("text", {"tokens": tokens[row : row + CHUNK]})["text_features"]
                 for row in range(0, len(tokens), CHUNK)
             ]
         )
+        if not np.isfinite(features).all():
+            raise self._no_numbers("text", "the steps")
         return TextEmbedding(steps=tuple(steps), sentence_features=features[:-1], paragraph_feature=features[-1])
 
     def _embed_batch(self, videos: Sequence[SampledVideo]) -> list[VideoEmbedding]:
@@ -235,31 +287,46 @@ class Embedder:
             raise OptionError(f"videos of one batch must have frames of one shape, not {sorted(shapes)}")
         V, T = videos[0].indices.shape
         B = len(videos)
-        names = ", ".join(video.path for video in videos)
-        features = np.concatenate([self._tower(video) for video in videos])  # (B * V * T, F)
-        outputs = self._run("temporal", {"features": features.reshape(B * V, T, -1)}, names)
+        features = self._tower(videos)  # (B * V * T, F)
+        outputs = self.backend.run("temporal", {"features": features.reshape(B * V, T, -1)})
         frame_features = outputs["frame_features"].reshape(B, V * T, -1)
-        vectors = outputs["video_vector"].reshape(B, V, -1).mean(axis=1)
+        views = outputs["video_vector"].reshape(B, V, -1)
+        self._check_finite("temporal", videos, frame_features, views)
         return [
             _in_time_order(video, vector, rows)
-            for video, vector, rows in zip(videos, vectors, frame_features, strict=True)
+            for video, vector, rows in zip(videos, views.mean(axis=1), frame_features, strict=True)
         ]
 
-    def _tower(self, video: SampledVideo) -> NDArray[np.float32]:
-        """Features of a video's frames, (V * T, F)."""
-        frames = video.frames.reshape(-1, *video.frames.shape[2:])
-        parts = []
-        for row in range(0, len(frames), CHUNK):
-            pixels = normalize(frames[row : row + CHUNK], self.preprocess)
-            parts.append(self._run("vision", {"frames": pixels}, video.path)["features"])
-        return np.concatenate(parts)
+    def _tower(self, videos: Sequence[SampledVideo]) -> NDArray[np.float32]:
+        """Features of the videos' frames, (B * V * T, F); a chunk may hold frames of several videos."""
+        parts = [
+            self.backend.run("vision", {"frames": normalize(frames, self.preprocess)})["features"]
+            for frames in _chunks(videos)
+        ]
+        features = np.concatenate(parts)
+        self._check_finite("vision", videos, features.reshape(len(videos), -1))
+        return features
 
-    def _run(self, role: str, inputs: Mapping[str, NDArray[Any]], what: str) -> dict[str, NDArray[Any]]:
-        outputs = self.backend.run(role, inputs)
-        if not all(np.isfinite(values).all() for values in outputs.values()):
-            where = f"{self.backend.precision} on {self.backend.device}"
-            raise BundleError(f"{what}: the {role} network ({where}) computed values that are no numbers")
-        return outputs
+    def _check_finite(self, role: str, videos: Sequence[SampledVideo], *outputs: NDArray[np.float32]) -> None:
+        """Raises `BundleError` with the first video whose row of the `outputs`, each (B, ...), holds no numbers."""
+        for row, video in enumerate(videos):
+            if not all(np.isfinite(values[row]).all() for values in outputs):
+                raise self._no_numbers(role, video.path)
+
+    def _no_numbers(self, role: str, what: str) -> BundleError:
+        where = f"{self.backend.precision} on {self.backend.device}"
+        return BundleError(f"{what}: the {role} network ({where}) computed values that are no numbers")
+
+
+def _chunks(videos: Sequence[SampledVideo]) -> Iterator[NDArray[np.uint8]]:
+    """The frames of all videos, one after another, as uint8 (at most CHUNK, H, W, 3)."""
+    rows = [video.frames.reshape(-1, *video.frames.shape[2:]) for video in videos]
+    each = len(rows[0])
+    for start in range(0, each * len(rows), CHUNK):
+        stop = start + CHUNK
+        touched = range(start // each, min(len(rows), -(-stop // each)))
+        parts = [rows[i][max(0, start - i * each) : stop - i * each] for i in touched]
+        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _part(start: float | None, end: float | None) -> tuple[float, float] | None:

@@ -25,6 +25,7 @@ from .tokenizer import Tokenizer
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
 
 SCHEMA: Final = "weaksvr.verify/1"
+MAX_DECODE_THREADS: Final = 4  # each one more holds pictures in memory, and gains little
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,7 @@ class Model:
         """
         method = self.bundle.manifest.default_method if method is None else _check_method(method)
         limit = self.threshold(method) if threshold is None else _check_threshold(threshold)
-        embeddings = [self.embed(a), self.embed(b)]
+        embeddings = self.embedder.embed_sampled(self.embedder.read_together([a, b]))
         found = distance(*embeddings, method=method)
         notes = [f"{video.path}: {note}" for video in embeddings for note in video.notes]
         return VerifyResult(
@@ -171,7 +172,8 @@ def load(
         device: `cpu`, `cuda` (an error if it does not work), or `auto`.
         precision: one of the bundle's, or `auto`.
         sampling: which frames of a video are looked at; None is the bundle's own way. Each has thresholds of its own.
-        num_threads: threads on the CPU; None takes the CPUs that this process may use.
+        num_threads: threads on the CPU, both of the networks and of decoding, which take turns; None takes the CPUs
+            that this process may use. `pipeline.plan_threads` says how many are best for many videos at a time.
 
     Raises:
         BundleError: if the bundle cannot be used.
@@ -191,6 +193,7 @@ def load(
         sampling=_sampling_of(opened, sampling),
         preprocess=opened.manifest.preprocess,
         tokenizer=_tokenizer_of(opened),
+        decode_threads=min(running.num_threads, MAX_DECODE_THREADS),
     )
     return Model(bundle=opened, backend=running, embedder=embedder)
 

@@ -74,6 +74,13 @@ def test_verify_without_onnxruntime_names_the_extra(bundle, tmp_path):
     assert "weaksvr[gpu]" in done.stderr
 
 
+def test_embed_without_pyarrow_names_the_extra(bundle, tmp_path):
+    out = tmp_path / "embeddings.parquet"
+    done = run_without("pyarrow", "runtime.commands.embed", "a.mp4", "--out", out, "--bundle", bundle)
+    assert_names_the_cure(done, "embed")
+    assert not out.exists()
+
+
 def test_train_without_torch_names_the_extra(dataset, tmp_path):
     out = tmp_path / "run"
     done = run_without(TORCH, "train.commands.train", "--data", dataset, "--out", out)

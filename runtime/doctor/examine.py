@@ -62,7 +62,7 @@ def examine(bundle: str | os.PathLike[str] | None = None, *, device: str = "auto
 
 def _parts() -> list[Finding]:
     """The parts that need not be installed."""
-    found = [finding for extra in ("train", "export", "tensorrt", "demo") for finding in check_extra(extra)]
+    found = [finding for extra in ("embed", "train", "export", "tensorrt", "demo") for finding in check_extra(extra)]
     pair = check_torchvision()
     return [*found, *([pair] if pair else [])]
 

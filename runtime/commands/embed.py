@@ -1,0 +1,198 @@
+"""weaksvr-embed: many videos to one Parquet file of embeddings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import click
+
+from .entry import one_line, print_json, run
+from .options import bundle_option, device_option, json_option, precision_option, version_option
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ..corpus import CorpusProgress, CorpusResult
+
+__all__ = ["embed", "main"]
+
+STDIN = "-"
+SECONDS_BETWEEN_LINES = 30.0  # of progress, where stderr is no terminal
+
+
+@click.command(name="weaksvr-embed", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("videos", nargs=-1, metavar="VIDEO...")
+@click.option("--out", required=True, metavar="FILE", help="Parquet file to write.")
+@click.option(
+    "--list", "lists", multiple=True, metavar="FILE", help="Also take what FILE lists, one a line; - is stdin."
+)
+@click.option("--frames", is_flag=True, help="Also write the features of the sampled frames.")
+@click.option("--fresh", is_flag=True, help="Embed everything anew; reuse nothing of earlier runs.")
+@click.option(
+    "--threads", "num_threads", type=int, metavar="N", help="For decoding and networks together.  [default: all cores]"
+)
+@bundle_option
+@device_option
+@precision_option
+@json_option
+@version_option
+def embed(
+    videos: tuple[str, ...],
+    *,
+    out: str,
+    lists: tuple[str, ...],
+    num_threads: int | None,
+    frames: bool,
+    fresh: bool,
+    as_json: bool,
+    **model_options: Any,
+) -> int:
+    """Embed videos into a Parquet file with one row a video, in the order in which they are given.
+
+    A VIDEO is a file, a folder of numbered frames (1.jpg, 2.jpg, ...), any other folder (all videos in it and below),
+    a pattern ('clips/**/*.mp4'), or - for a list on stdin, one a line. Each video is taken once.
+
+    A video that cannot be embedded is one line on stderr and a row with its error; the rest goes on. A run that was
+    stopped goes on where it was when it is started again.
+
+    Exit code: 0 if all videos were embedded; 1 if FILE was written, but some videos failed; 2 on any other trouble,
+    and FILE is as it was.
+    """
+    from ..corpus import embed_corpus
+    from ..embedding_table import import_pyarrow
+    from ..listing import find_videos
+    from ..pipeline import plan_threads
+    from ..verify import load
+
+    found = find_videos([*_with_stdin(videos), *(line for file in lists for line in _lines(file))])
+    import_pyarrow()  # said before anything else takes time
+    plan = plan_threads(len(found), total=num_threads)
+    model = load(**model_options, num_threads=plan.num_threads)
+    with _Reporter() as reporter:
+        result = embed_corpus(
+            model, found, out, workers=plan.workers, frames=frames, fresh=fresh, report=reporter.update
+        )
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result)
+    return 1 if result.failures else 0
+
+
+def _with_stdin(videos: tuple[str, ...]) -> Iterator[str]:
+    for video in videos:
+        yield from _lines(video) if video == STDIN else (video,)
+
+
+def _lines(file: str) -> list[str]:
+    """Raises `DataError` if the list cannot be read, or is empty."""
+    from ..errors import DataError
+    from ..listing import read_list
+
+    try:
+        data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: the list cannot be read: {error.strerror or error}") from error
+    return read_list(os.fsdecode(data), name="standard input" if file == STDIN else file)
+
+
+class _Reporter:
+    """Failures as they come, and how far the run is: a bar on a terminal, else a line now and then; all on stderr."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._began = self._spoke = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, progress: CorpusProgress) -> None:
+        if not self._began:
+            self._begin(progress)
+        if progress.failure:
+            self._say(f"failed: {one_line(progress.failure)}")
+        done = progress.embedded + progress.failed
+        if self._bar is not None:
+            rate = f"{done / max(time.monotonic() - self._began, 1e-9):.1f} a second"
+            self._bar.update(self._task, completed=done, description=rate)
+        elif time.monotonic() - self._spoke > SECONDS_BETWEEN_LINES:
+            self._spoke = time.monotonic()
+            self._say(_state(progress, self._spoke - self._began))
+
+    def _begin(self, progress: CorpusProgress) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        for note in progress.notes:
+            self._say(f"note: {one_line(note)}")
+        if progress.reused:
+            self._say(f"{progress.reused} of {progress.total} videos were embedded before")
+        console = Console(stderr=True)
+        if console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("videos  {task.description}"), TimeElapsedColumn())
+            self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True)
+            self._task = self._bar.add_task("", total=progress.total - progress.reused)
+            self._bar.start()
+        self._began = self._spoke = time.monotonic()
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(line, err=True)
+
+
+def _state(progress: CorpusProgress, seconds: float) -> str:
+    done, todo = progress.embedded + progress.failed, progress.total - progress.reused
+    left = (todo - done) * seconds / done
+    return f"{done}/{todo} videos, {done / seconds:.1f} a second, {_clock(left)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _print(result: CorpusResult) -> None:
+    done = result.embedded + len(result.failures)
+    rate = f" in {result.seconds:.1f} s ({done / result.seconds:.1f} a second)" if done else ""
+    failed = f", {len(result.failures)} failed" if result.failures else ""
+    reused = f", {result.reused} reused" if result.reused else ""
+    click.echo(f"{one_line(result.out)}: {result.videos} videos: {result.embedded} embedded{rate}{reused}{failed}")
+    threads = f"{result.workers} at a time, threads each: {result.num_threads}"
+    rows = {
+        "bundle": one_line(result.model.bundle),
+        "sampling": result.model.sampling,
+        "device": f"{result.device} ({result.provider}), {result.model.precision}",
+        "videos": threads,
+    }
+    for name, text in rows.items():
+        click.echo(f"  {name:<10} {text}")
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    run(embed)
+
+
+if __name__ == "__main__":
+    main()
