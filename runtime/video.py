@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import OptionError, VideoError, VideoFormatError, VideoNotFoundError
+from .video_cost import DecodePlan
 
 __all__ = ["DEFAULT_PACKET_BUDGET", "MAX_PIXELS", "Video", "open_video", "shorter_side_size"]
 
@@ -73,6 +74,14 @@ class Video(abc.ABC):
     @abc.abstractmethod
     def _read(self, numbers: NDArray[np.int64], height: int, width: int, put: PutFrame) -> None:
         """Hand each of the distinct ascending `numbers` once to `put`, as uint8 (height, width, 3)."""
+
+    @abc.abstractmethod
+    def _plan(self, numbers: NDArray[np.int64]) -> DecodePlan:
+        """What decoding valid frame numbers takes."""
+
+    @abc.abstractmethod
+    def _cheapest(self, segments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The frame of each of the valid `segments`, (T, 2), as `cheapest` says."""
 
     @abc.abstractmethod
     def _release(self) -> None:
@@ -133,6 +142,46 @@ class Video(abc.ABC):
         """
         self._check_open()
         return self._seconds(self._check_indices(indices))
+
+    def plan(self, indices: Sequence[int] | NDArray[np.int64]) -> DecodePlan:
+        """What `frames` has to decode for these frames, as long as nothing is damaged. Decodes nothing.
+
+        Args:
+            indices: (T,) frame numbers in [0, num_frames).
+
+        Raises:
+            OptionError: for an index out of range.
+        """
+        self._check_open()
+        return self._plan(self._check_indices(indices))
+
+    def cheapest(self, segments: Sequence[tuple[int, int]] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """One frame of each segment, chosen so that decoding them takes little. Decodes nothing.
+
+        The same file and segments give the same frames, whatever the threads and the memory. Decoding them never takes
+        more, by the packets' sizes, than decoding the middle frames. Of frames that cost the same, the one nearest the
+        middle is taken.
+
+        Args:
+            segments: (T, 2), the first frame number of each segment and the one past its last, as in `range`.
+
+        Returns:
+            int64 (T,), frame numbers in the order of the segments.
+
+        Raises:
+            OptionError: for a segment that is empty or out of range.
+        """
+        self._check_open()
+        array = np.asarray(segments)
+        if array.size == 0:
+            return np.zeros(0, np.int64)
+        if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
+            raise OptionError(f"{self.name}: segments must be pairs of whole numbers (first, one past the last)")
+        wrong = array[(array[:, 0] < 0) | (array[:, 1] > self.num_frames) | (array[:, 0] >= array[:, 1])]
+        if len(wrong):
+            first, stop = wrong[0].tolist()
+            raise OptionError(f"{self.name}: segment {first} to {stop} is empty or not within 0 to {self.num_frames}")
+        return self._cheapest(array.astype(np.int64))
 
     def close(self) -> None:
         """Give file and decoder back; a second call does nothing."""

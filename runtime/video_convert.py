@@ -71,16 +71,19 @@ class FrameConverter:
         )
 
     def convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """uint8 (height, width, 3), a view that stays valid after the call."""
+        """uint8 (height, width, 3)."""
         rgb = self._reformatter.reformat(
             frame,
             width=self._width,
             height=self._height,
-            format="rgb24",
+            format="gbrp",  # the same values as rgb24, which takes twice the time
             interpolation=self._flags,
             dst_color_range=self._full_range,
             threads=1,
         )
-        plane = rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(self._height, plane.line_size)
-        return self._orientation.apply(rows[:, : self._width * 3].reshape(self._height, self._width, 3))
+        planes = [
+            np.frombuffer(memoryview(plane), np.uint8).reshape(self._height, plane.line_size)[:, : self._width]
+            for plane in rgb.planes
+        ]
+        green, blue, red = planes
+        return self._orientation.apply(np.stack((red, green, blue), axis=-1))

@@ -17,18 +17,49 @@ from av.video.stream import VideoStream
 from .video_index import NO_TIME, FrameIndex, PacketTable, Run
 from .video_packets import DamageLog, PacketReader, Source, packet_of
 
-__all__ = ["FrameSink", "count_pictures", "decode_counted", "decode_run", "pictures"]
+__all__ = ["Begun", "FrameSink", "begin", "count_pictures", "decode_counted", "decode_run", "pictures"]
 
 FrameSink = Callable[[int, VideoFrame], None]
 """Takes the number of a displayed frame and the frame."""
 
 DAMAGED = "damaged pictures"
 UNDECODABLE = "pictures that do not decode"
+_MAX_DELAY = 20  # packets; H.264 and HEVC hold back 16 pictures at most
 TRACES = "frames asked for that may show traces of damage before them"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Begun:
+    """A run that has been begun: the decoder holds rows [start, next_row), and these pictures have come out of it."""
+
+    start: int
+    next_row: int
+    frames: list[VideoFrame]
+
+
+def begin(source: Source, reader: PacketReader, start: int) -> Begun | None:
+    """Decode from row `start` until the first picture comes out; None if none does, or only with trouble."""
+    decoder = source.decoder
+    decoder.flush_buffers()
+    decoder.skip_frame = "DEFAULT"
+    with contextlib.closing(reader.read(start)) as rows:
+        for row, packet in itertools.islice(rows, _MAX_DELAY + decoder.thread_count):
+            try:
+                frames = decoder.decode(packet)
+            except av.FFmpegError:
+                return None
+            if frames:
+                sound = not any(frame.is_corrupt for frame in frames)
+                return Begun(start=start, next_row=row + 1, frames=frames) if sound else None
+    return None
+
+
 def pictures(
-    decoder: VideoCodecContext, rows: Iterable[tuple[int, Packet[VideoStream]]], on_error: Callable[[int], None]
+    decoder: VideoCodecContext,
+    rows: Iterable[tuple[int, Packet[VideoStream]]],
+    on_error: Callable[[int], None],
+    *,
+    begun: Begun | None = None,
 ) -> Iterator[VideoFrame]:
     """All pictures of a sequence of packets, in the order of display, then those that the decoder held back.
 
@@ -37,8 +68,12 @@ def pictures(
         rows: (row, packet) to decode.
         on_error: called with the row at which the decoder reported a packet that it cannot decode, -1 after the last
             row; a decoder with several threads reports late. Decoding goes on.
+        begun: what the decoder is in the midst of, to go on with instead of emptying it; rows follow it.
     """
-    decoder.flush_buffers()
+    if begun is None:
+        decoder.flush_buffers()
+    else:
+        yield from begun.frames
     decoder.skip_frame = "DEFAULT"
     for row, packet in itertools.chain(rows, _barrier(decoder)):
         try:
@@ -74,6 +109,7 @@ def decode_run(
     pending: set[int],
     sink: FrameSink,
     skip: bool,
+    begun: Begun | None = None,
 ) -> DamageLog | None:
     """Decode one run and hand its sound pictures among `pending` to `sink`, which takes them off.
 
@@ -85,6 +121,7 @@ def decode_run(
         pending: numbers of the frames that are wanted.
         sink: called once a frame.
         skip: pass over pictures that no other refers to, unless they are needed.
+        begun: how the decoder has begun this very run; None if it has not.
 
     Returns:
         The damage that was met; None if a frame is missing, and so nothing certain is known yet.
@@ -103,7 +140,9 @@ def decode_run(
             damage.note(UNDECODABLE, row)
 
     rows = _rows_while_missing(source.decoder, reader, run, missing, skip=skip)
-    for frame in pictures(source.decoder, rows, on_error):
+    if begun is not None:
+        rows = ((row, packet) for row, packet in rows if row >= begun.next_row)
+    for frame in pictures(source.decoder, rows, on_error, begun=begun):
         number = int(np.searchsorted(index.pts, NO_TIME if frame.pts is None else frame.pts))
         if number == len(index.pts) or index.pts[number] != frame.pts:
             continue

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from .errors import VideoDecodeError, VideoFormatError
 from .video import PutFrame, Video
 from .video_convert import FrameConverter, orientation_of
-from .video_decode import FrameSink, count_pictures, decode_counted, decode_run, pictures
+from .video_cost import CostModel, DecodePlan, count_plan, within
+from .video_decode import Begun, FrameSink, begin, count_pictures, decode_counted, decode_run, pictures
 from .video_index import NO_TIME, SKIP_CODECS, FrameIndex, Run, index_packets, plan_runs
-from .video_packets import DamageLog, PacketReader, open_source, translate_errors
+from .video_packets import DamageLog, PacketReader, hold_back, open_source, translate_errors
 
 __all__ = ["FileVideo"]
 
@@ -30,13 +31,17 @@ class FileVideo(Video):
 
     def __init__(self, path: str, *, name: str, num_threads: int, packet_budget: int) -> None:
         self.path, self.name = path, name
-        self._damage = DamageLog()
-        self._source = open_source(path, name, num_threads=num_threads)
+        self._begun: Begun | None = None
+        self._num_threads, self._packet_budget = num_threads, packet_budget
+        index = self._open(probe=False)
+        if index is None:  # what the decoder shows is counted, so it has to know from the start what it can know
+            self._source.container.close()
+            self._open(probe=True)
         try:
             with translate_errors(name, VideoFormatError, "cannot be read as a video"):
-                self._reader = PacketReader(self._source, path, name, budget=packet_budget, damage=self._damage)
+                self._held_back = hold_back(self._source, self._reader.table) if index else 0
                 first = self._first_picture()
-                self._index = self._list_frames()
+                self._index = index or self._count_frames()
         except BaseException:
             self._source.container.close()
             raise
@@ -79,12 +84,13 @@ class FileVideo(Video):
     def _decode_planned(self, packet: NDArray[np.int64], pending: set[int], sink: FrameSink) -> None:
         """Each attempt is for what the one before left; the last one reads the whole file up to there."""
         attempts = [(True, 0)] if self._source.codec in SKIP_CODECS else []
-        # Decoding on costs less than emptying the decoder, which loses what its threads have begun.
-        gap = self._source.decoder.reorder_depth + self._source.decoder.thread_count - 1
         for skip, earlier_keys in [*attempts, (False, 0), (False, 1)]:
             wanted = packet[sorted(pending)]
-            for run in plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=gap):
-                log = decode_run(self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip)
+            for run in plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=self._gap):
+                begun = self._take_begun(run)
+                log = decode_run(
+                    self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip, begun=begun
+                )
                 if log is not None:
                     self._damage.merge(log)
             if not pending:
@@ -97,11 +103,48 @@ class FileVideo(Video):
         if log is not None:
             self._damage.merge(log)
 
+    @property
+    def _gap(self) -> int:
+        """Decoding on costs less than emptying the decoder, which loses what its threads have begun."""
+        return self._held_back + self._source.decoder.thread_count - 1
+
+    def _plan(self, numbers: NDArray[np.int64]) -> DecodePlan:
+        table, packet = self._reader.table, self._index.packet
+        if packet is None:
+            return count_plan(self._index, table, numbers)
+        return self._costs(packet, numbers).plan(numbers)
+
+    def _cheapest(self, segments: NDArray[np.int64]) -> NDArray[np.int64]:
+        packet = self._index.packet
+        if packet is None:
+            return within(segments, int(segments[:, 0].max()))
+        middles = segments.sum(axis=1) // 2
+        return self._costs(packet, np.concatenate([segments[:, 0], segments[:, 1] - 1, middles])).cheapest(segments)
+
+    def _costs(self, packet: NDArray[np.int64], numbers: NDArray[np.int64]) -> CostModel:
+        """The costs, true for the groups of pictures of `numbers`, and of others as if nothing were passed over."""
+        table = self._reader.table
+        reference = np.ones(len(table), np.bool_)
+        if self._source.codec in SKIP_CODECS:
+            group = np.cumsum(table.key)
+            near = np.isin(group, np.add.outer([-1, 0], group[packet[numbers]]))
+            reference[near] = self._reader.referred(np.flatnonzero(near).tolist())
+        pixels = self._source.decoder.width * self._source.decoder.height
+        return CostModel(table=table, packet=packet, reference=reference, pixels=pixels, gap=self._held_back)
+
+    def _take_begun(self, run: Run) -> Begun | None:
+        """What the decoder has begun, if it is this run. Only once, since the decoder goes on to other things then."""
+        begun, self._begun = self._begun, None
+        return begun if begun is not None and begun.start == run.start else None
+
     def _first_picture(self) -> VideoFrame:
         """The picture that tells size and orientation: the first key picture, or whatever the decoder shows first."""
         table, decoder = self._reader.table, self._source.decoder
         keys = np.flatnonzero(table.key & table.shown)
         if len(keys):
+            self._begun = begin(self._source, self._reader, int(keys[0]))
+            if self._begun is not None:
+                return self._begun.frames[0]
             with contextlib.closing(self._reader.read(int(keys[0]))) as rows:
                 for frame in pictures(decoder, itertools.islice(rows, 1), lambda _: None):
                     return frame
@@ -110,12 +153,25 @@ class FileVideo(Video):
                 return frame
         raise VideoFormatError(f"{self.name}: no picture of it can be decoded; it is cut off or damaged")
 
-    def _list_frames(self) -> FrameIndex:
-        source, reader = self._source, self._reader
-        index = None
-        if reader.one_picture:
-            index = index_packets(reader.table, codec=source.codec, progressive=source.progressive, timed=source.timed)
-        index = index or count_pictures(source, reader, self._damage)
+    def _open(self, *, probe: bool) -> FrameIndex | None:
+        """Open the file and list its packets; the frames too, if packets tell."""
+        self._damage = DamageLog()
+        source = self._source = open_source(self.path, self.name, num_threads=self._num_threads, probe=probe)
+        try:
+            with translate_errors(self.name, VideoFormatError, "cannot be read as a video"):
+                self._reader = PacketReader(
+                    source, self.path, self.name, budget=self._packet_budget, damage=self._damage
+                )
+        except BaseException:
+            source.container.close()
+            raise
+        if not self._reader.one_picture:
+            return None
+        return index_packets(self._reader.table, codec=source.codec, progressive=source.progressive, timed=source.timed)
+
+    def _count_frames(self) -> FrameIndex:
+        self._begun = None
+        index = count_pictures(self._source, self._reader, self._damage)
         if len(index.pts) == 0:
             raise VideoFormatError(f"{self.name}: displays no picture; it is cut off or damaged")
         return index

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .errors import VideoDecodeError, VideoError, VideoFormatError
 from .video import MAX_PIXELS, PutFrame, Video
 from .video_convert import FrameConverter, Orientation, orientation_of
+from .video_cost import DecodePlan
 from .video_packets import packet_of
 
 __all__ = ["FOLDER_FRAME_RATE", "FolderVideo"]
@@ -63,6 +64,18 @@ class FolderVideo(Video):
             except (av.FFmpegError, ValueError, MemoryError) as error:
                 raise VideoDecodeError(f"{self._file_name(number)}: cannot be converted to RGB") from error
             put(number, pixels)
+
+    def _plan(self, numbers: NDArray[np.int64]) -> DecodePlan:
+        distinct = np.unique(numbers).tolist()
+        try:
+            size = sum(Path(self.path, self._files[number]).stat().st_size for number in distinct)
+        except OSError as error:
+            raise VideoError(f"{self.name}: the folder cannot be read: {error.strerror or error}") from error
+        count = len(distinct)
+        return DecodePlan(num_frames=count, num_packets=count, num_pictures=count, num_bytes=size, num_runs=count)
+
+    def _cheapest(self, segments: NDArray[np.int64]) -> NDArray[np.int64]:
+        return segments.sum(axis=1) // 2  # every picture stands for itself
 
     def _release(self) -> None:
         self._files = []

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_TIME", "SKIP_CODECS", "FrameIndex", "PacketTable", "Run", "index_packets", "plan_runs", "shown_pictures"]
+__all__ = [
+    "NO_TIME",
+    "SKIP_CODECS",
+    "FrameIndex",
+    "PacketTable",
+    "Run",
+    "index_packets",
+    "plan_runs",
+    "reorder_depth",
+    "shown_pictures",
+]
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a time stamp that a packet does not have."""
@@ -100,6 +110,12 @@ def index_packets(table: PacketTable, *, codec: str, progressive: bool, timed: b
         return None  # begins with pictures that refer to what was cut off; decoders drop some of them
     packet = np.flatnonzero(table.shown)[np.argsort(pts)]
     return FrameIndex(pts=table.pts[packet], packet=packet)
+
+
+def reorder_depth(table: PacketTable) -> int:
+    """How many pictures a decoder has to hold back at a time to put them out in the order of their time stamps."""
+    order = np.argsort(table.pts, kind="stable")
+    return int((order - np.arange(len(order))).max(initial=0))
 
 
 def plan_runs(

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,9 +20,19 @@ from av.video.stream import VideoStream
 
 from .errors import VideoDecodeError, VideoError, VideoFormatError, WeakSVRError
 from .video import MAX_PIXELS
-from .video_index import NO_TIME, PacketTable, shown_pictures
+from .video_cost import refers
+from .video_index import NO_TIME, PacketTable, reorder_depth, shown_pictures
 
-__all__ = ["FORMATS", "DamageLog", "PacketReader", "Source", "open_source", "packet_of", "translate_errors"]
+__all__ = [
+    "FORMATS",
+    "DamageLog",
+    "PacketReader",
+    "Source",
+    "hold_back",
+    "open_source",
+    "packet_of",
+    "translate_errors",
+]
 
 FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf")
 """Demuxers that may be used: containers of video. No playlists, no scripts, no images, no raw streams."""
@@ -99,7 +109,7 @@ class Source:
         return self.decoder.field_order in _PROGRESSIVE_ORDERS
 
 
-def open_source(path: str, name: str, *, num_threads: int, strict: bool = False) -> Source:
+def open_source(path: str, name: str, *, num_threads: int, strict: bool = False, probe: bool = True) -> Source:
     """Open a container file and prepare the decoder of its best video stream; other streams are not read.
 
     Args:
@@ -108,12 +118,16 @@ def open_source(path: str, name: str, *, num_threads: int, strict: bool = False)
         num_threads: threads of the decoder.
         strict: let the decoder hold back as many pictures as the standard allows, where the stream does not say how
             many it needs; slower to put out, never drops a picture that comes in an unexpected order.
+        probe: decode the first pictures to learn how many are held back; else what the container and the headers say
+            has to do, and `hold_back` mends it where more is known.
 
     Raises:
         VideoFormatError: if it is not a video, or one whose frames are absurdly large.
     """
     limits = {"max_pixels": str(MAX_PIXELS)}
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file", **limits}
+    if not probe:
+        options["skip_frame"] = "all"  # concerns the decoder that looks for parameters, not the one that is used
     # An absolute path cannot be taken for an address, whatever the file is called.
     with translate_errors(
         name, VideoFormatError, f"is not a video that can be read, or its header is cut off; accepted are {ACCEPTED}"
@@ -149,6 +163,18 @@ def _prepare(container: InputContainer, name: str, num_threads: int, options: di
     return Source(container=container, stream=stream, decoder=decoder, codec=decoder.name)
 
 
+def hold_back(source: Source, table: PacketTable) -> int:
+    """Have the decoder hold back as many pictures as their order in the packets needs; call it before decoding.
+
+    Returns:
+        How many pictures it holds back at least.
+    """
+    needed = reorder_depth(table)
+    if source.codec == "h264" and needed > source.decoder.reorder_depth:
+        source.decoder.options = source.decoder.options | {"strict": "1"}
+    return max(needed, source.decoder.reorder_depth)
+
+
 def packet_of(data: bytes) -> Packet[VideoStream]:
     """A packet with a padded copy of `data` in memory of its own.
 
@@ -158,6 +184,15 @@ def packet_of(data: bytes) -> Packet[VideoStream]:
     packet: Packet[VideoStream] = Packet(len(data))  # type: ignore[assignment]
     memoryview(packet)[:] = data
     return packet
+
+
+def _length_bytes(source: Source) -> int:
+    """Size of the length that stands before each unit of H.264 and HEVC; 0 where start codes do."""
+    extradata = source.decoder.extradata or b""
+    place = {"h264": 4, "hevc": 21}.get(source.codec)
+    if place is None or len(extradata) <= place or extradata[0] != 1:
+        return 0
+    return (extradata[place] & 3) + 1
 
 
 class PacketReader:
@@ -174,6 +209,8 @@ class PacketReader:
         self._path = path
         self._name = name
         self._packets: list[Packet[VideoStream]] | None = []
+        self._refers: list[bool] = []
+        self._length_bytes = _length_bytes(source)
         self.one_picture = True
         self.table = self._scan(budget, damage)
         self._rows: dict[tuple[int | None, int], int] = {}
@@ -181,6 +218,12 @@ class PacketReader:
     @property
     def in_memory(self) -> bool:
         return self._packets is not None
+
+    def referred(self, rows: Iterable[int]) -> list[bool]:
+        """Whether other pictures may refer to those of packets `rows`."""
+        if self._packets is None:
+            return [self._refers[row] for row in rows]
+        return [self._is_referred(self._packets[row]) for row in rows]
 
     def read(self, start: int) -> Generator[tuple[int, Packet[VideoStream]]]:
         """(row, packet) from row `start` to the last. May leave the decoder flushed: use it before decoding.
@@ -213,10 +256,13 @@ class PacketReader:
                 keep = bool(shown) and not packet.is_discard
                 rows.append((pts, dts, packet.duration or 0, packet.size, packet.is_keyframe, keep))
                 total += packet.size
-                if self._packets is not None:
-                    self._packets.append(packet)
-                    if total > budget:
-                        self._packets = None
+                if self._packets is None:
+                    self._refers.append(self._is_referred(packet))
+                    continue
+                self._packets.append(packet)
+                if total > budget:
+                    self._refers = [self._is_referred(kept) for kept in self._packets]
+                    self._packets = None
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             damage.note_line(f"reading stopped before the end of the file after {len(rows)} packets ({reason})")
@@ -231,6 +277,9 @@ class PacketReader:
         )
         self._check_complete(table, damage)
         return table
+
+    def _is_referred(self, packet: Packet[VideoStream]) -> bool:
+        return refers(self._source.codec, memoryview(packet), self._length_bytes)
 
     def _check_complete(self, table: PacketTable, damage: DamageLog) -> None:
         """Compare what was read with what the container says it holds, where it says so reliably."""
