@@ -1,0 +1,228 @@
+"""What the sampling policies are worth: AUC on test pairs, what is decoded, verdicts on re-encoded videos.
+
+Thresholds of each policy are calibrated on the validation pairs, at equal error and at a false accept rate of 5 %, and
+tried on the test pairs, whose tasks are others. A part of the test videos is encoded anew in four ways; each verdict of
+a pair with a re-encoded video is compared with that of the pair. What is decoded is counted, not timed. The last line
+of stdout is the document that is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import onnxruntime
+from weaksvr.runtime import Model, load, open_video
+from weaksvr.runtime.bundle import DEFAULT_BUNDLE
+from weaksvr.runtime.calibrate import calibrated_threshold
+from weaksvr.runtime.embedder import VideoEmbedding
+from weaksvr.runtime.evaluate import embed_videos, pair_distances
+from weaksvr.runtime.manifest import Dataset, Pair, read_dataset
+from weaksvr.runtime.metrics import auc_by_kind
+from weaksvr.runtime.operating_point import EQUAL_ERROR, OperatingPoint
+from weaksvr.runtime.resampling import binomial_interval
+from weaksvr.runtime.spec import METHODS, SamplingPolicy
+from weaksvr.runtime.storage import write_text
+
+POLICIES: tuple[SamplingPolicy, ...] = ("uniform", "three-view", "segment")
+POINTS = (EQUAL_ERROR, OperatingPoint(rule="false-accept", rate=0.05))
+ENCODINGS: Mapping[str, tuple[str, str, dict[str, str]]] = {
+    "H.264, GOP 10": ("mp4", "libx264", {"g": "10"}),
+    "H.264, GOP 250": ("mp4", "libx264", {"g": "250"}),
+    "HEVC": ("mp4", "libx265", {"x265-params": "log-level=error"}),
+    "VP9": ("webm", "libvpx-vp9", {"b": "0", "crf": "31", "cpu-used": "4"}),
+}
+
+Embeddings = dict[Path, VideoEmbedding]
+
+
+def _reencode(source: Path, target: Path, encoding: str) -> None:
+    _, codec, options = ENCODINGS[encoding]
+    with open_video(source) as video, av.open(target, "w") as container:
+        rate = round(video.num_frames / video.duration_seconds)
+        stream = container.add_stream(codec, rate=rate, options=dict(options))
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        for pixels in video.frames(range(video.num_frames)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _reencoded(pairs: Sequence[Pair], folder: Path, pool: Executor) -> dict[str, list[Pair]]:
+    """The pairs with their first video encoded anew, by encoding."""
+    found: dict[str, list[Pair]] = {}
+    started: dict[Path, Future[None]] = {}
+    for number, (name, (suffix, _, _)) in enumerate(ENCODINGS.items()):
+        found[name] = []
+        for pair in pairs:
+            target = folder / f"{number}.{pair.video_a.stem}.{suffix}"
+            if target not in started:
+                started[target] = pool.submit(_reencode, pair.video_a, target, name)
+            found[name].append(Pair(video_a=target, video_b=pair.video_b, same=pair.same))
+    for encoding in started.values():
+        encoding.result()
+    return found
+
+
+def _decoded(model: Model, embeddings: Embeddings) -> dict[str, float]:
+    """Means over the videos: frames that are looked at, pictures and bytes that are decoded for them."""
+    plans = []
+    for path, embedding in embeddings.items():
+        with open_video(path) as video:
+            plans.append((video.plan(embedding.indices), video.num_frames))
+    return {
+        "frames": model.embedder.sampling.num_frames * model.embedder.sampling.num_views,
+        "video_frames": round(statistics.mean(frames for _, frames in plans), 1),
+        "pictures": round(statistics.mean(plan.num_pictures for plan, _ in plans), 1),
+        "kilobytes": round(statistics.mean(plan.num_bytes for plan, _ in plans) / 1e3, 1),
+    }
+
+
+def _method(
+    val: tuple[Embeddings, Sequence[Pair]],
+    test: tuple[Embeddings, Sequence[Pair]],
+    again: tuple[Embeddings, Sequence[Pair], Mapping[str, Sequence[Pair]]],
+    key: Mapping[str, Any],
+) -> dict[str, Any]:
+    distances = pair_distances(*val, method=key["method"])
+    on_test = pair_distances(*test, method=key["method"])
+    same = np.array([pair.same for pair in test[1]])
+    document: dict[str, Any] = {}
+    for point in POINTS:
+        entry = calibrated_threshold(distances, val[1], **key, at=point)
+        judged = calibrated_threshold(on_test, test[1], **key, at=point).calibrated
+        passes = on_test <= entry.threshold
+        accepted = int(passes[~same].sum())
+        worth = judged.evidence.independent_different
+        rate = accepted / int((~same).sum())
+        document[str(point)] = {
+            "calibration": {**entry.calibrated.to_json(), "threshold": entry.threshold},
+            "test_auc": judged.auc,
+            "test_auc_interval": judged.evidence.intervals["auc"],
+            "test_false_accept": rate,
+            "test_false_accept_interval": binomial_interval(rate * worth, worth),
+            "test_false_refuse": float((~passes)[same].mean()),
+            "test_accuracy": float((passes == same).mean()),
+        }
+        if point == EQUAL_ERROR:
+            chances = np.array([entry.probability.at(distance) for distance in on_test])
+            document["probability"] = _reliability(same, chances)
+            document["auc_by_kind"] = auc_by_kind(same, on_test, [pair.kind for pair in test[1]])
+            document["reencoded"] = _kept(again, entry.threshold, key["method"])
+    return document
+
+
+def _reliability(same: np.ndarray, chances: np.ndarray) -> list[dict[str, float]]:
+    """Of the pairs whose probability is in a fifth of the scale: their number, its mean, how many are the same."""
+    rows = []
+    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
+        inside = (chances >= low) & (chances <= low + 0.2)
+        if inside.any():
+            mean, share = float(chances[inside].mean()), float(same[inside].mean())
+            rows.append({"from": low, "pairs": int(inside.sum()), "probability": mean, "same": share})
+    return rows
+
+
+def _kept(
+    again: tuple[Embeddings, Sequence[Pair], Mapping[str, Sequence[Pair]]], threshold: float, method: Any
+) -> dict[str, dict[str, float]]:
+    embeddings, pairs, encoded = again
+    before = pair_distances(embeddings, pairs, method=method)
+    rows = {}
+    for name, others in encoded.items():
+        after = pair_distances(embeddings, others, method=method)
+        rows[name] = {
+            "pairs": len(pairs),
+            "kept": int(((before <= threshold) == (after <= threshold)).sum()),
+            "median_change": float(np.median(np.abs(after - before))),
+            "largest_change": float(np.abs(after - before).max()),
+        }
+    return rows
+
+
+def _policy(
+    policy: SamplingPolicy, arguments: argparse.Namespace, data: Dataset, encoded: Mapping[str, Sequence[Pair]]
+) -> dict[str, Any]:
+    model = load(arguments.bundle, device="cpu", sampling=policy, num_threads=arguments.threads)
+    began = time.process_time()
+    chosen = _few(data.test_pairs, arguments.reencode)
+    parts = {"val": data.val_pairs, "test": data.test_pairs, "again": [p for rows in encoded.values() for p in rows]}
+    embeddings = {
+        name: embed_videos(model.embedder, [video for pair in pairs for video in (pair.video_a, pair.video_b)])
+        for name, pairs in parts.items()
+    }
+    key = {"precision": model.backend.precision, "sampling": model.embedder.sampling.key}
+    return {
+        "sampling": model.embedder.sampling.key,
+        "decoded": _decoded(model, embeddings["test"]),
+        "cpu_seconds_a_video": round((time.process_time() - began) / sum(map(len, embeddings.values())), 4),
+        "methods": {
+            method: _method(
+                (embeddings["val"], data.val_pairs),
+                (embeddings["test"], data.test_pairs),
+                ({**embeddings["test"], **embeddings["again"]}, chosen, encoded),
+                {"method": method, **key},
+            )
+            for method in METHODS
+        },
+    }
+
+
+def _few(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Pairs that are spread evenly, as many same as different ones."""
+    rows = []
+    for kind in (True, False):
+        of_kind = [pair for pair in pairs if pair.same is kind]
+        rows += [of_kind[row] for row in np.linspace(0, len(of_kind) - 1, count // 2, dtype=int)]
+    return rows
+
+
+def main() -> None:
+    """Measure, write the document, print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="rendered dataset, of weaksvr-make-videos")
+    parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sampling.json"))
+    parser.add_argument("--reencode", type=int, default=16, help="test pairs of which a video is encoded anew")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each job")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="videos that are encoded, policies that are tried at a time"
+    )
+    arguments = parser.parse_args()
+    data = read_dataset(arguments.data, require_train=False)
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(arguments.jobs, mp_context=spawn) as pool:
+        encoded = _reencoded(_few(data.test_pairs, arguments.reencode), Path(folder), pool)
+        started = {policy: pool.submit(_policy, policy, arguments, data, encoded) for policy in POLICIES}
+        policies = {policy: future.result() for policy, future in started.items()}
+    document = {
+        "benchmark": "sampling",
+        "bundle": load(arguments.bundle, device="cpu").bundle.manifest.name,
+        "val_pairs": len(data.val_pairs),
+        "test_pairs": len(data.test_pairs),
+        "policies": policies,
+        "versions": {
+            "numpy": np.__version__,
+            "av": av.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "python": platform.python_version(),
+        },
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {arguments.threads} threads",
+    }
+    write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main()
