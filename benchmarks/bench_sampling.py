@@ -9,13 +9,13 @@ of stdout is the document that is written.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
 import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
@@ -27,25 +27,30 @@ import onnxruntime
 from weaksvr.runtime import Model, load, open_video
 from weaksvr.runtime.bundle import DEFAULT_BUNDLE
 from weaksvr.runtime.calibrate import calibrated_threshold
-from weaksvr.runtime.embedder import VideoEmbedding
-from weaksvr.runtime.evaluate import embed_videos, pair_distances
+from weaksvr.runtime.embedder import SampledVideo, VideoEmbedding
+from weaksvr.runtime.evaluate import pair_distances
 from weaksvr.runtime.manifest import Dataset, Pair, read_dataset
 from weaksvr.runtime.metrics import auc_by_kind
 from weaksvr.runtime.operating_point import EQUAL_ERROR, OperatingPoint
+from weaksvr.runtime.preprocess import read_frames
 from weaksvr.runtime.resampling import binomial_interval
+from weaksvr.runtime.sampling import frame_indices
 from weaksvr.runtime.spec import METHODS, SamplingPolicy
 from weaksvr.runtime.storage import write_text
+from weaksvr.runtime.video_cost import DecodePlan
 
 POLICIES: tuple[SamplingPolicy, ...] = ("uniform", "three-view", "segment")
 POINTS = (EQUAL_ERROR, OperatingPoint(rule="false-accept", rate=0.05))
 ENCODINGS: Mapping[str, tuple[str, str, dict[str, str]]] = {
     "H.264, GOP 10": ("mp4", "libx264", {"g": "10"}),
     "H.264, GOP 250": ("mp4", "libx264", {"g": "250"}),
-    "HEVC": ("mp4", "libx265", {"x265-params": "log-level=error"}),
-    "VP9": ("webm", "libvpx-vp9", {"b": "0", "crf": "31", "cpu-used": "4"}),
+    "HEVC": ("mp4", "libx265", {"preset": "fast", "x265-params": "log-level=error"}),
+    "VP9": ("webm", "libvpx-vp9", {"b": "0", "crf": "31", "deadline": "realtime", "cpu-used": "6"}),
 }
 
 Embeddings = dict[Path, VideoEmbedding]
+Plans = dict[SamplingPolicy, tuple[DecodePlan, int]]
+"""What a policy decodes of a video, and the video's frames."""
 
 
 def _reencode(source: Path, target: Path, encoding: str) -> None:
@@ -75,14 +80,39 @@ def _reencoded(pairs: Sequence[Pair], folder: Path, pool: Executor) -> dict[str,
     return found
 
 
-def _decoded(model: Model, embeddings: Embeddings) -> dict[str, float]:
+def _embed(path: Path, models: Mapping[SamplingPolicy, Model]) -> tuple[dict[SamplingPolicy, VideoEmbedding], Plans]:
+    """A video by every policy; frames that several of them take are decoded once."""
+    with open_video(path, num_threads=1) as video:
+        indices = {
+            policy: frame_indices(video.num_frames, model.embedder.sampling, choose=video.cheapest)
+            for policy, model in models.items()
+        }
+        taken = np.unique(np.concatenate([rows.reshape(-1) for rows in indices.values()]))
+        frames = read_frames(video, taken, models["uniform"].embedder.preprocess)
+        plans = {policy: (video.plan(rows.reshape(-1)), video.num_frames) for policy, rows in indices.items()}
+        sampled = {
+            policy: SampledVideo(
+                path=str(path),
+                frames=frames[np.searchsorted(taken, rows)],
+                indices=rows,
+                times_seconds=video.times(rows.reshape(-1)).reshape(rows.shape),
+                num_frames=video.num_frames,
+                duration_seconds=video.duration_seconds,
+            )
+            for policy, rows in indices.items()
+        }
+    return {policy: models[policy].embedder.embed_sampled(frames) for policy, frames in sampled.items()}, plans
+
+
+def _embed_part(bundle: Path, paths: Sequence[Path]) -> list[tuple[dict[SamplingPolicy, VideoEmbedding], Plans]]:
+    models = {policy: load(bundle, device="cpu", sampling=policy, num_threads=1) for policy in POLICIES}
+    return [_embed(path, models) for path in paths]
+
+
+def _decoded(plans: Sequence[tuple[DecodePlan, int]]) -> dict[str, float]:
     """Means over the videos: frames that are looked at, pictures and bytes that are decoded for them."""
-    plans = []
-    for path, embedding in embeddings.items():
-        with open_video(path) as video:
-            plans.append((video.plan(embedding.indices), video.num_frames))
     return {
-        "frames": model.embedder.sampling.num_frames * model.embedder.sampling.num_views,
+        "frames": round(statistics.mean(plan.num_frames for plan, _ in plans), 1),
         "video_frames": round(statistics.mean(frames for _, frames in plans), 1),
         "pictures": round(statistics.mean(plan.num_pictures for plan, _ in plans), 1),
         "kilobytes": round(statistics.mean(plan.num_bytes for plan, _ in plans) / 1e3, 1),
@@ -152,31 +182,13 @@ def _kept(
 
 
 def _policy(
-    policy: SamplingPolicy, arguments: argparse.Namespace, data: Dataset, encoded: Mapping[str, Sequence[Pair]]
+    policy: SamplingPolicy, embeddings: Embeddings, data: Dataset, encoded: Mapping[str, Sequence[Pair]], bundle: Path
 ) -> dict[str, Any]:
-    model = load(arguments.bundle, device="cpu", sampling=policy, num_threads=arguments.threads)
-    began = time.process_time()
-    chosen = _few(data.test_pairs, arguments.reencode)
-    parts = {"val": data.val_pairs, "test": data.test_pairs, "again": [p for rows in encoded.values() for p in rows]}
-    embeddings = {
-        name: embed_videos(model.embedder, [video for pair in pairs for video in (pair.video_a, pair.video_b)])
-        for name, pairs in parts.items()
-    }
+    model = load(bundle, device="cpu", sampling=policy)
     key = {"precision": model.backend.precision, "sampling": model.embedder.sampling.key}
-    return {
-        "sampling": model.embedder.sampling.key,
-        "decoded": _decoded(model, embeddings["test"]),
-        "cpu_seconds_a_video": round((time.process_time() - began) / sum(map(len, embeddings.values())), 4),
-        "methods": {
-            method: _method(
-                (embeddings["val"], data.val_pairs),
-                (embeddings["test"], data.test_pairs),
-                ({**embeddings["test"], **embeddings["again"]}, chosen, encoded),
-                {"method": method, **key},
-            )
-            for method in METHODS
-        },
-    }
+    chosen = _few(data.test_pairs, len(next(iter(encoded.values()))))
+    parts = (embeddings, data.val_pairs), (embeddings, data.test_pairs), (embeddings, chosen, encoded)
+    return {method: _method(*parts, {"method": method, **key}) for method in METHODS}
 
 
 def _few(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -195,17 +207,24 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sampling.json"))
     parser.add_argument("--reencode", type=int, default=16, help="test pairs of which a video is encoded anew")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each job")
-    parser.add_argument(
-        "--jobs", type=int, default=2, help="videos that are encoded, policies that are tried at a time"
-    )
+    parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     arguments = parser.parse_args()
     data = read_dataset(arguments.data, require_train=False)
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(arguments.jobs, mp_context=spawn) as pool:
         encoded = _reencoded(_few(data.test_pairs, arguments.reencode), Path(folder), pool)
-        started = {policy: pool.submit(_policy, policy, arguments, data, encoded) for policy in POLICIES}
-        policies = {policy: future.result() for policy, future in started.items()}
+        pairs = [*data.test_pairs, *data.val_pairs, *(pair for rows in encoded.values() for pair in rows)]
+        paths = list(dict.fromkeys(video for pair in pairs for video in (pair.video_a, pair.video_b)))
+        parts = [pool.submit(_embed_part, arguments.bundle, paths[row : row + 20]) for row in range(0, len(paths), 20)]
+        found = dict(zip(paths, itertools.chain.from_iterable(part.result() for part in parts), strict=True))
+    tested = {video for pair in data.test_pairs for video in (pair.video_a, pair.video_b)}
+    policies = {}
+    for policy in POLICIES:
+        embeddings = {path: by_policy[policy] for path, (by_policy, _) in found.items()}
+        policies[policy] = {
+            "decoded": _decoded([plans[policy] for path, (_, plans) in found.items() if path in tested]),
+            "methods": _policy(policy, embeddings, data, encoded, arguments.bundle),
+        }
     document = {
         "benchmark": "sampling",
         "bundle": load(arguments.bundle, device="cpu").bundle.manifest.name,
@@ -218,7 +237,7 @@ def main() -> None:
             "onnxruntime": onnxruntime.__version__,
             "python": platform.python_version(),
         },
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {arguments.threads} threads",
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {arguments.jobs} processes",
     }
     write_text(arguments.out, json.dumps(document, indent=1) + "\n")
     print(json.dumps(document))

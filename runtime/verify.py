@@ -129,7 +129,7 @@ class Model:
         if not self.bundle.manifest.thresholds:
             raise BundleError(
                 f"{self.bundle.path}: is uncalibrated, it does not know from which distance on two videos differ; "
-                "give --threshold X, or export it with --pairs FILE"
+                "give --threshold X, or calibrate it with weaksvr-calibrate --pairs FILE"
             )
         if entry is None:
             raise BundleError(

@@ -107,7 +107,7 @@ def test_a_bundle_that_was_not_calibrated(toys, tmp_path, videos):
 
 def test_a_bundle_without_any_threshold(toys, tmp_path, videos):
     model = load(toys.write(tmp_path / "out", thresholds=()))
-    message = r"out: is uncalibrated, it does not .*; give --threshold X, or export it with --pairs FILE$"
+    message = r"out: is uncalibrated, .*; give --threshold X, or calibrate it with weaksvr-calibrate --pairs FILE$"
     with pytest.raises(BundleError, match=message):
         model.verify("not even looked for", "x")
     assert model.verify(videos.first, videos.again, threshold=1).same
