@@ -30,10 +30,10 @@ from weaksvr.runtime.calibrate import calibrated_threshold
 from weaksvr.runtime.embedder import SampledVideo, VideoEmbedding
 from weaksvr.runtime.evaluate import pair_distances
 from weaksvr.runtime.manifest import Dataset, Pair, read_dataset
-from weaksvr.runtime.metrics import auc_by_kind
-from weaksvr.runtime.operating_point import EQUAL_ERROR, OperatingPoint
+from weaksvr.runtime.metrics import auc_by_kind, roc_auc
+from weaksvr.runtime.operating_point import EQUAL_ERROR, Curve, OperatingPoint
 from weaksvr.runtime.preprocess import read_frames
-from weaksvr.runtime.resampling import binomial_interval
+from weaksvr.runtime.resampling import Links, binomial_interval
 from weaksvr.runtime.sampling import frame_indices
 from weaksvr.runtime.spec import METHODS, SamplingPolicy
 from weaksvr.runtime.storage import write_text
@@ -153,6 +153,26 @@ def _method(
     return document
 
 
+def _against_uniform(by_policy: Mapping[SamplingPolicy, Embeddings], pairs: Sequence[Pair]) -> dict[str, Any]:
+    """How much the AUC of each policy is above that of `uniform`, with the interval of 95 % of this difference."""
+    same = np.array([pair.same for pair in pairs])
+    links = Links.of([(pair.video_a, pair.video_b) for pair in pairs])
+    weights = np.concatenate(list(links.resamples(same, 2000)))
+    found: dict[str, Any] = {}
+    for method in METHODS:
+        distances = {policy: pair_distances(rows, pairs, method=method) for policy, rows in by_policy.items()}
+        drawn = {policy: Curve(same, values, weights).auc for policy, values in distances.items()}
+        found[method] = {
+            policy: {
+                "difference": roc_auc(same, distances[policy]) - roc_auc(same, distances["uniform"]),
+                "interval": np.quantile(drawn[policy] - drawn["uniform"], (0.025, 0.975)).tolist(),
+            }
+            for policy in POLICIES
+            if policy != "uniform"
+        }
+    return found
+
+
 def _reliability(same: np.ndarray, chances: np.ndarray) -> list[dict[str, float]]:
     """Of the pairs whose probability is in a fifth of the scale: their number, its mean, how many are the same."""
     rows = []
@@ -218,9 +238,9 @@ def main() -> None:
         parts = [pool.submit(_embed_part, arguments.bundle, paths[row : row + 20]) for row in range(0, len(paths), 20)]
         found = dict(zip(paths, itertools.chain.from_iterable(part.result() for part in parts), strict=True))
     tested = {video for pair in data.test_pairs for video in (pair.video_a, pair.video_b)}
-    policies = {}
-    for policy in POLICIES:
-        embeddings = {path: by_policy[policy] for path, (by_policy, _) in found.items()}
+    by_policy = {policy: {path: each[policy] for path, (each, _) in found.items()} for policy in POLICIES}
+    policies: dict[str, Any] = {}
+    for policy, embeddings in by_policy.items():
         policies[policy] = {
             "decoded": _decoded([plans[policy] for path, (_, plans) in found.items() if path in tested]),
             "methods": _policy(policy, embeddings, data, encoded, arguments.bundle),
@@ -231,6 +251,7 @@ def main() -> None:
         "val_pairs": len(data.val_pairs),
         "test_pairs": len(data.test_pairs),
         "policies": policies,
+        "against_uniform": _against_uniform(by_policy, data.test_pairs),
         "versions": {
             "numpy": np.__version__,
             "av": av.__version__,
