@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,18 +196,21 @@ def doubts(threshold: Threshold, at: OperatingPoint) -> list[str]:
     if evidence is None:
         return []
     found = []
-    worth = f"the {{}} different pairs are worth {evidence.independent_different:.0f} independent ones".format(
-        threshold.calibrated.pairs - threshold.calibrated.same
-    )
-    if at.rate and evidence.false_accept_bound > at.rate:
-        needed = min_pairs(at.rate)
-        remedy = (
-            f"too few to promise {at.rate:g}, which takes at least {needed} independent ones, none of them accepted"
-            if evidence.independent_different < needed
-            else f"ask for a lower rate to promise {at.rate:g}"
+    if at.rate is not None and evidence.false_accept_bound > at.rate:
+        count = threshold.calibrated.pairs - threshold.calibrated.same
+        needed = min_pairs(at.rate) if at.rate else math.inf
+        if evidence.independent_different >= needed:
+            remedy = f"ask for a lower rate to promise {at.rate:g}"
+        elif at.rate:
+            remedy = (
+                f"too few to promise {at.rate:g}, which takes at least {needed} independent ones, none of them accepted"
+            )
+        else:
+            remedy = "no number of pairs can promise 0"
+        found.append(
+            f"the {count} different pairs are worth {evidence.independent_different:.0f} independent ones and show a "
+            f"false accept rate of at most {evidence.false_accept_bound:.2g} (95 % confidence): {remedy}"
         )
-        bound = f"show a false accept rate of at most {evidence.false_accept_bound:.2g} (95 % confidence)"
-        found.append(f"{worth} and {bound}: {remedy}")
     low, _ = evidence.intervals["auc"]
     if low <= 0.5:
         found.append(f"the AUC may be as low as {low:.2f}: these pairs do not show that the distances tell anything")

@@ -152,6 +152,13 @@ def test_what_too_few_pairs_cannot_promise():
     assert doubts(lower, ONE_PERCENT) == doubts(calibrated_threshold(distances, apart(same), **KEY), EQUAL_ERROR) == []
 
 
+def test_nothing_promises_a_rate_of_zero():
+    same, distances = drawn(3, count=100)
+    never = OperatingPoint(rule="false-accept", rate=0.0)
+    (text,) = doubts(calibrated_threshold(distances, apart(same), **KEY, at=never), never)
+    assert text.endswith("of at most 0.058 (95 % confidence): no number of pairs can promise 0")
+
+
 def test_what_distances_do_not_tell():
     same, distances = drawn(4, count=40, apart_by=0.0)
     assert any(
