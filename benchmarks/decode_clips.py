@@ -1,9 +1,9 @@
-"""The clips of the decode benchmark: made with the `ffmpeg` binary from one moving scene, every frame spells its number.
+"""The clips of the decode benchmark: made with the `ffmpeg` binary from one moving scene; frames spell their numbers.
 
 The scene is what a hand-held camera sees of a bench: a soft texture with detail at every scale that drifts slowly, two
-things that move across it, and a little noise as a sensor has it. Its x264 default encoding has the bit rate and the share
-of non-reference pictures that real clips of hands at work have. A strip at the top shows the frame's number as 16 black or
-white cells, large enough to be read after any decoder, scaler and colour conversion.
+things that move across it, and a little noise as a sensor has it. Its x264 default encoding has about the bit rate and
+the share of non-reference pictures that real clips of hands at work have. A strip at the top shows the frame's number
+in 16 black or white cells, large enough to be read after any decoder, scaler and colour conversion.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _x264(*options: str) -> tuple[str, ...]:
 
 
 def _x265(params: str) -> tuple[str, ...]:
-    return ("-c:v", "libx265", "-preset", "veryfast", "-tag:v", "hvc1", "-x265-params", f"log-level=error:{params}")
+    return ("-c:v", "libx265", "-preset", "superfast", "-tag:v", "hvc1", "-x265-params", f"log-level=error:{params}")
 
 
 CLIPS = (
@@ -72,14 +72,14 @@ CLIPS = (
          encode=_x264("-preset", "veryfast", "-g", "25"), b_frames=True),
     Clip(name="phone: baseline, no B-frames", file="phone.mp4", height=1080, width=1920, seconds=20,
          encode=_x264("-profile:v", "baseline", "-preset", "veryfast", "-g", "30"), b_frames=False),
-    Clip(name="HEVC, open groups", file="hevc_open.mp4", height=1080, width=1920, seconds=20,
+    Clip(name="HEVC, open groups", file="hevc_open.mp4", height=720, width=1280, seconds=10,
          encode=_x265("keyint=50:open-gop=1"), b_frames=True),
-    Clip(name="VP9", file="vp9.webm", height=720, width=1280, seconds=20,
-         encode=("-c:v", "libvpx-vp9", "-b:v", "1500k", "-deadline", "good", "-cpu-used", "5", "-row-mt", "1",
+    Clip(name="VP9", file="vp9.webm", height=720, width=1280, seconds=10,
+         encode=("-c:v", "libvpx-vp9", "-b:v", "1500k", "-deadline", "good", "-cpu-used", "6", "-row-mt", "1",
                  "-threads", "2"), b_frames=False),
-    Clip(name="AV1", file="av1.mp4", height=720, width=1280, seconds=20,
+    Clip(name="AV1", file="av1.mp4", height=720, width=1280, seconds=10,
          encode=("-c:v", "libsvtav1", "-preset", "10", "-crf", "38"), b_frames=False),
-    Clip(name="MPEG-TS, x264", file="x264.ts", height=720, width=1280, seconds=20, encode=_x264("-g", "50"),
+    Clip(name="MPEG-TS, x264", file="x264.ts", height=720, width=1280, seconds=10, encode=_x264("-g", "50"),
          b_frames=True, quick=True),
 )  # fmt: skip
 
@@ -126,7 +126,7 @@ def _scene(clip: Clip, texture: Path) -> list[str]:
 
 
 def _write_texture(path: Path, side: int = 1536) -> None:
-    """Noise whose power falls with the square of the frequency, as in natural scenes, and as soft as a lens leaves it."""
+    """Noise whose power falls with the square of the frequency, as in natural scenes, softened as by a lens."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
     spectrum = np.fft.rfft2(rng.standard_normal((side, side))) * np.exp(-((frequency / 0.2) ** 2))

@@ -1,8 +1,8 @@
 """Decoders that the decode benchmark compares: each opens a file, takes frames by number, scales them, closes it.
 
-Every reader is called as `read(path, indices, height, width, threads)` and returns uint8 (T, height, width, 3), RGB. Each
-stands at the best of its documented settings for this task: scaling inside the library where it offers that, the number
-of threads as asked, ascending indices.
+Every reader is called as `read(path, indices, height, width, threads)` and returns uint8 (T, height, width, 3), RGB.
+Each stands at the best of its documented settings for this task: scaling inside the library where it offers that, the
+number of threads as asked, ascending indices.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import ctypes
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PEERS", "SEQUENTIAL", "Reader", "load_reader", "version_of"]
+__all__ = ["PEERS", "SEGMENT", "Reader", "load_reader", "segments_of", "version_of"]
 
 Frames = NDArray[np.uint8]
 Reader = Callable[[str, list[int], int, int, int], Frames]
@@ -29,6 +28,22 @@ def _weaksvr() -> Reader:
     def read(path: str, indices: list[int], height: int, width: int, threads: int) -> Frames:
         with open_video(path, num_threads=threads) as video:
             return video.frames(indices, size=(height, width))
+
+    return read
+
+
+def segments_of(num_frames: int, count: int) -> list[tuple[int, int]]:
+    """`count` equal segments of a video."""
+    return [(num_frames * j // count, num_frames * (j + 1) // count) for j in range(count)]
+
+
+def _segment() -> Reader:
+    from weaksvr.runtime.video import open_video
+
+    def read(path: str, indices: list[int], height: int, width: int, threads: int) -> Frames:
+        with open_video(path, num_threads=threads) as video:
+            chosen = video.cheapest(segments_of(video.num_frames, len(indices)))
+            return video.frames(chosen, size=(height, width))
 
     return read
 
@@ -71,7 +86,7 @@ def _video_reader_rs() -> Reader:
     from video_reader import PyVideoReader
 
     def read(path: str, indices: list[int], height: int, width: int, threads: int) -> Frames:
-        reader = PyVideoReader(path, threads=threads, target_height=height, target_width=width)
+        reader = PyVideoReader(path, threads=threads, target_height=height, target_width=width, resize_algo="bicubic")
         return np.asarray(reader.get_batch(indices))
 
     return read
@@ -140,8 +155,12 @@ def _pyav(*, seek: bool) -> Reader:
     return seeking if seek else sequential
 
 
+SEGMENT = "weaksvr segment"
+"""The reader that is free to take any frame of each segment."""
+
 PEERS: dict[str, tuple[str, Callable[[], Reader]]] = {
     "weaksvr": ("weaksvr", _weaksvr),
+    SEGMENT: ("weaksvr", _segment),
     "torchcodec exact": ("torchcodec", lambda: _torchcodec("exact")),
     "torchcodec approximate": ("torchcodec", lambda: _torchcodec("approximate")),
     "decord": ("decord", _decord),
@@ -152,8 +171,6 @@ PEERS: dict[str, tuple[str, Callable[[], Reader]]] = {
     "PyAV seek": ("av", lambda: _pyav(seek=True)),
 }
 """Name in the table -> distribution, and what loads it."""
-
-SEQUENTIAL = "PyAV sequential"
 
 
 def load_reader(peer: str) -> Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -122,26 +123,28 @@ class CostModel:
         return rows[self.reference[rows] | np.isin(rows, sorted(run.needed))]
 
     def _candidates(self, low: int, high: int) -> list[int]:
-        """Of each group of pictures in a segment the first picture, and the first that others refer to.
+        """Frames of a segment among which the best one is, whatever is decoded before.
 
-        Groups that lie within share nothing with other segments; the cheapest one stands for them all.
+        Groups that lie within share nothing with other segments; the cheapest frame of theirs stands for them all.
         """
-        rows = self.packet[low:high]
-        starts = self._start[rows]
+        starts = self._start[self.packet[low:high]]
+        borders = [low, *(low + 1 + np.flatnonzero(np.diff(starts))).tolist(), high]
         ends: list[int] = []
         inner: list[tuple[int, int]] = []
-        borders = np.concatenate([[0], np.flatnonzero(np.diff(starts)) + 1, [len(rows)]]).tolist()
-        for first, last in zip(borders[:-1], borders[1:], strict=True):
-            part = rows[first:last]
-            earliest = low + first + int(part.argmin())
-            if first > 0 and last < len(rows):
-                inner.append((self._extend(-1, 0, earliest)[1], earliest))
-                continue
-            ends.append(earliest)
-            references = np.flatnonzero(self.reference[part])
-            if len(references):
-                ends.append(low + first + int(references[part[references].argmin()]))
+        for first, last in itertools.pairwise(borders):
+            best = self._foremost(first, last)
+            if low < first and last < high:
+                inner += [(self._extend(-1, 0, number)[1], number) for number in best]
+            else:
+                ends += best
         return sorted({*ends, *([min(inner)[1]] if inner else [])})
+
+    def _foremost(self, first: int, last: int) -> list[int]:
+        """Of frames in one group of pictures the first in decoding that others refer to, and all before it."""
+        rows = self.packet[first:last]
+        references = np.flatnonzero(self.reference[rows])
+        limit = rows[references].min() if len(references) else rows.max()
+        return (first + np.flatnonzero(rows <= limit)).tolist()
 
     def _extend(self, start: int, reach: int, number: int) -> tuple[tuple[int, int], int]:
         """(start, reach) after one more frame, and what it adds to the cost. Rows from start to reach are decoded."""

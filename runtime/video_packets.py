@@ -211,7 +211,7 @@ class PacketReader:
         self._packets: list[Packet[VideoStream]] | None = []
         self._refers: list[bool] = []
         self._length_bytes = _length_bytes(source)
-        self.one_picture = True
+        self.one_picture: bool
         self.table = self._scan(budget, damage)
         self._rows: dict[tuple[int | None, int], int] = {}
 
@@ -239,23 +239,29 @@ class PacketReader:
             yield from self._read_on(start)
 
     def _scan(self, budget: int, damage: DamageLog) -> PacketTable:
-        rows: list[tuple[int, int, int, int, bool, bool]] = []
+        rows: list[tuple[int | None, int | None, int | None, int, bool, bool, bool]] = []
+        shown: list[int] = []
         total = 0
-        base = float(self._source.time_base)
         hides = self._source.codec in {"vp8", "vp9"}
         try:
             for packet in self._source.container.demux(self._source.stream):
-                if packet.size == 0:
+                size = packet.size
+                if size == 0:
                     continue  # nothing in it; a decoder would take it for the end
-                shown = shown_pictures(self._source.codec, memoryview(packet)) if hides else 1
-                self.one_picture &= shown <= 1
-                pts = NO_TIME if packet.pts is None else packet.pts
-                dts = NO_TIME if packet.dts is None else packet.dts
-                if packet.is_corrupt:
-                    damage.note("damaged packets", max(pts, dts, 0) * base)
-                keep = bool(shown) and not packet.is_discard
-                rows.append((pts, dts, packet.duration or 0, packet.size, packet.is_keyframe, keep))
-                total += packet.size
+                if hides:
+                    shown.append(shown_pictures(self._source.codec, memoryview(packet)))
+                rows.append(
+                    (
+                        packet.pts,
+                        packet.dts,
+                        packet.duration,
+                        size,
+                        packet.is_keyframe,
+                        packet.is_discard,
+                        packet.is_corrupt,
+                    )
+                )
+                total += size
                 if self._packets is None:
                     self._refers.append(self._is_referred(packet))
                     continue
@@ -266,15 +272,19 @@ class PacketReader:
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             damage.note_line(f"reading stopped before the end of the file after {len(rows)} packets ({reason})")
-        columns = list(zip(*rows, strict=True)) if rows else [()] * 6
+        pts, dts, duration, sizes, key, discard, corrupt = zip(*rows, strict=True) if rows else [()] * 7
         table = PacketTable(
-            pts=np.array(columns[0], np.int64),
-            dts=np.array(columns[1], np.int64),
-            duration=np.array(columns[2], np.int64),
-            size=np.array(columns[3], np.int64),
-            key=np.array(columns[4], np.bool_),
-            shown=np.array(columns[5], np.bool_),
+            pts=np.array([NO_TIME if stamp is None else stamp for stamp in pts], np.int64),
+            dts=np.array([NO_TIME if stamp is None else stamp for stamp in dts], np.int64),
+            duration=np.array([length or 0 for length in duration], np.int64),
+            size=np.array(sizes, np.int64),
+            key=np.array(key, np.bool_),
+            shown=~np.array(discard, np.bool_) & np.array(shown if hides else [1] * len(rows), np.bool_),
         )
+        self.one_picture = max(shown, default=1) <= 1
+        for row in np.flatnonzero(np.array(corrupt, np.bool_)):
+            stamp = int(max(table.pts[row], table.dts[row], 0))
+            damage.note("damaged packets", stamp * float(self._source.time_base))
         self._check_complete(table, damage)
         return table
 

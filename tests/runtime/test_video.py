@@ -273,9 +273,11 @@ def test_the_angle_of_rotation_is_ffmpegs(tmp_path):
         np.testing.assert_array_equal(video.frames([2])[0], np.rot90(to_rgb(frames[2], HEIGHT, WIDTH)))
 
 
-def color_clip(folder: pathlib.Path, *, colorspace: int, color_range: int, pixels: str) -> pathlib.Path:
+def color_clip(
+    folder: pathlib.Path, *, colorspace: int, color_range: int, pixels: str, transfer: int = 1
+) -> pathlib.Path:
     """Patches of known RGB, converted here by the textbook formula, in a file that says which one."""
-    kr, kb = {1: (0.2126, 0.0722), 6: (0.299, 0.114)}[colorspace]
+    kr, kb = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}[colorspace]
     red, green, blue = (PATCHES[:, channel] / 255 for channel in range(3))
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     chroma_b, chroma_r = (blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr))
@@ -291,6 +293,8 @@ def color_clip(folder: pathlib.Path, *, colorspace: int, color_range: int, pixel
         stream = container.add_stream("ffv1", rate=25)
         stream.height, stream.width, stream.pix_fmt = *yuv.shape[1:], pixels
         stream.codec_context.colorspace, stream.codec_context.color_range = colorspace, color_range
+        stream.codec_context.color_trc = transfer
+        stream.codec_context.color_primaries = colorspace
         frame = av.VideoFrame(yuv.shape[2], yuv.shape[1], pixels)
         frame.colorspace, frame.color_range = colorspace, color_range
         for plane, values_2d in zip(frame.planes, yuv, strict=True):
@@ -317,6 +321,36 @@ def test_colors_are_those_of_the_tagged_matrix_and_range(tmp_path, colorspace, c
             frame = video.frames([0], size=size)[0]
             found = frame[frame.shape[0] // 2, 16::32].astype(int)
             np.testing.assert_allclose(found, PATCHES, atol=3)
+
+
+@pytest.mark.parametrize("transfer", [16, 18], ids=["PQ", "HLG"])
+@pytest.mark.parametrize("color_range", [ColorRange.MPEG, ColorRange.JPEG])
+def test_high_dynamic_range_keeps_its_code_values(tmp_path, color_range, transfer):
+    """The matrix of BT.2020 is undone; curve and primaries stay as they are, nothing is tone-mapped."""
+    path = color_clip(tmp_path, colorspace=9, color_range=color_range, pixels="yuv420p10le", transfer=transfer)
+    frames, _ = plain_decode(path)
+    assert (frames[0].color_trc, frames[0].color_primaries, frames[0].colorspace) == (transfer, 9, 9)
+    with open_video(path) as video:
+        frame = video.frames([0])[0]
+        np.testing.assert_allclose(frame[frame.shape[0] // 2, 16::32].astype(int), PATCHES, atol=3)
+
+
+@pytest.mark.parametrize("name", ["wide.mp4", "wide.mkv", "wide.ts"])
+def test_pixels_are_taken_as_square(tmp_path, name):
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options=SHORT)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        for number in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(spell(number))))
+        container.mux(stream.encode())
+    frames, _ = plain_decode(path)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == 2
+    with open_video(path) as video:
+        assert (video.height, video.width) == (HEIGHT, WIDTH)
+        np.testing.assert_array_equal(video.frames([3], size=48)[0], to_rgb(frames[3], 48, 64))
 
 
 # Containers that do not show all that they hold.
