@@ -51,14 +51,18 @@ runs/workbench: | $(DEV)/.installed
 default-bundle: runs/workbench
 	$(DEV)/bin/weaksvr-train --data runs/workbench --out runs/default --preset workbench --set data.cache=runs/cache \
 		$$(test -e runs/default/last/state.safetensors && echo --resume)
-	$(DEV)/bin/weaksvr-export runs/default --out runtime/assets/default --name workbench-default \
+	$(DEV)/bin/weaksvr-export runs/default --out runs/bundle --name workbench-default \
 		--description "Knows rendered workbench scenes and nothing else; for other footage train on your own videos."
+	for sampling in three-view uniform segment; do \
+		$(DEV)/bin/weaksvr-calibrate runs/bundle --pairs runs/workbench/val_pairs.csv --sampling $$sampling || exit; done
+	rm -rf runtime/assets/default && cp -R runs/bundle runtime/assets/default
 	$(DEV)/bin/weaksvr-evaluate runtime/assets/default --data runs/workbench
 
 bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_workbench_shortcuts.py runs/workbench
 	$(DEV)/bin/python benchmarks/bench_fine_losses.py runs/workbench --out benchmarks/results/fine_losses.json
 	$(DEV)/bin/python benchmarks/bench_consumers.py
+	$(DEV)/bin/python benchmarks/bench_sampling.py runs/workbench --out benchmarks/results/sampling.json
 
 format: $(DEV)/.installed
 	$(DEV)/bin/ruff check --fix .

@@ -16,7 +16,8 @@ from pathlib import Path
 from .. import __version__
 from ..runtime.backends.precision import has_int8_instructions
 from ..runtime.bundle import Bundle, NewNetwork, write_bundle
-from ..runtime.bundle_format import Calibration, Manifest, Threshold
+from ..runtime.bundle_format import Manifest, Threshold
+from ..runtime.calibrate import calibrated_threshold
 from ..runtime.errors import ExportError, OptionError
 from ..runtime.spec import METHODS
 from .claim import claimed
@@ -36,8 +37,6 @@ from .to_int8 import Int8Mode, calibration_batches, fewer_networks, int8_variant
 from .to_onnx import export_onnx
 
 __all__ = ["ExportOptions", "export_run", "export_source"]
-
-_RULE = "equal error rate on the calibration pairs"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +231,7 @@ def _judge(
     variant = running.variant
     own: tuple[Threshold, ...] = ()
     if measured is not None and not variant.engines:
-        own = tuple(_thresholds(measured, variant.precision, running.embedder.sampling.key))
+        own = tuple(_thresholds(gate, measured, variant.precision, running.embedder.sampling.key))
     shared = [entry.thresholds for entry in judged if entry.variant.precision == variant.precision]
     used = itertools.chain(own, *shared) if variant.engines else own
     report = gate.report(
@@ -267,22 +266,17 @@ def _refuse(refusals: Sequence[str]) -> None:
         raise ExportError(f"{refusals[0]}{more}; nothing was written")
 
 
-def _thresholds(measured: Measured, precision: str, sampling: str) -> Iterator[Threshold]:
+def _thresholds(gate: Gate, measured: Measured, precision: str, sampling: str) -> Iterator[Threshold]:
+    pairs = gate.data.pairs
     for method in METHODS:
-        distances = measured.distances[method]
-        _, threshold, eer = distances.thresholds()
-        yield Threshold(
+        yield calibrated_threshold(
+            measured.distances[method].variant[: len(pairs)],
+            pairs,
             method=method,
             precision=precision,
             sampling=sampling,
-            threshold=threshold,
-            calibrated=Calibration(
-                pairs=len(distances.same),
-                same=int(distances.same.sum()),
-                auc=distances.auc(),
-                eer=eer,
-                rule=_RULE,
-            ),
+            source=gate.data.source,
+            sha256=gate.data.sha256,
         )
 
 

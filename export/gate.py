@@ -146,13 +146,14 @@ class Gate:
     Args:
         source: the deployed code over PyTorch, or over the networks of a bundle.
         manifest: what the bundle will say, but for files, thresholds and checks.
-        data: labelled pairs to calibrate and compare on.
+        data: gives the labelled pairs.
         num_pairs: pairs to compare in all; see `further_pairs`.
         progress: called with (what is being done, parts done, parts in all).
         source_name: for people.
         source_thresholds: at which the source is judged; those that are not given are calibrated on the pairs.
 
     Attributes:
+        data: labelled pairs to calibrate and compare on.
         pairs: all pairs that are compared, the labelled ones first.
     """
 
@@ -167,6 +168,7 @@ class Gate:
         source_name: str = "PyTorch",
         source_thresholds: Mapping[Method, float] = MappingProxyType({}),
     ) -> None:
+        self.data = data
         self._source = source
         self._source_name = source_name
         self._source_thresholds = source_thresholds

@@ -5,6 +5,7 @@
     engines/<role>.<precision>.<sha8>.plan  one TensorRT engine, for one version of TensorRT and some GPUs
     tokenizer.<sha8>.json                   for `tokenizers`, if there is a text network
     gate.<sha8>.md, gate.<sha8>.svg         what the export's gate found, for people
+    calibration.<sha8>.svg                  what thresholds are founded on, for people
 
 A file's name carries the start of its SHA-256, so a rewritten bundle never overwrites what the old manifest lists:
 whenever writing stops, the folder is the old bundle or the new one. What is loaded is what was hashed: `Bundle.read`
@@ -63,6 +64,8 @@ __all__ = [
     "sweep",
     "write_bundle",
     "write_manifest",
+    "write_once",
+    "write_report",
 ]
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -71,7 +74,8 @@ DEFAULT_BUNDLE: Final = Path(__file__).parent / "assets" / "default"
 
 OWN_FILE = re.compile(
     r"[a-z]+\.[a-z0-9]+\.[0-9a-f]{8}\.onnx|" + ENGINE_FOLDER + r"/[a-z]+\.[a-z0-9]+\.[0-9a-f]{8}\.plan|"
-    r"tokenizer\.[0-9a-f]{8}\.json|gate\.[0-9a-f]{8}\.(?:md|svg)"
+    r"tokenizer\.[0-9a-f]{8}\.json|gate\.[0-9a-f]{8}\.(?:md|svg)|"
+    r"calibration\.[0-9a-f]{8}\.svg"
 )
 
 
@@ -193,15 +197,20 @@ class NewTokenizer:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewReport:
-    """What the export's gate found, to be written into a bundle: Markdown (`md`), or its picture (`svg`)."""
+    """Something for people that is to be written into a bundle: Markdown (`md`), or a picture (`svg`).
+
+    Attributes:
+        kind: what the export's gate found, or what a threshold is founded on.
+    """
 
     suffix: Literal["md", "svg"]
+    kind: Literal["gate", "calibration"] = "gate"
     data: bytes = dataclasses.field(repr=False)
 
     @property
     def path(self) -> str:
         """The file's name in the bundle, by which reports may refer to each other."""
-        return f"gate.{hashlib.sha256(self.data).hexdigest()[:8]}.{self.suffix}"
+        return f"{self.kind}.{hashlib.sha256(self.data).hexdigest()[:8]}.{self.suffix}"
 
 
 def write_bundle(
@@ -242,7 +251,7 @@ def write_bundle(
             files.append(_write_network(folder, network, files))
         plans = tuple(_write_engine(folder, engine) for engine in engines)
         vocabulary = None if tokenizer is None else _write_tokenizer(folder, tokenizer)
-        written = tuple(_write_report(folder, report) for report in reports)
+        written = tuple(write_report(folder, report) for report in reports)
         complete = dataclasses.replace(
             manifest, files=tuple(files), engines=plans, tokenizer=vocabulary, reports=written
         )
@@ -325,7 +334,7 @@ def _write_network(folder: Path, network: NewNetwork, written: Sequence[NetworkF
         outputs=network.outputs,
     )
     refuse_external_data(network.data, name=name)
-    _write_once(folder / name, network.data, digest)
+    write_once(folder / name, network.data, digest)
     return entry
 
 
@@ -338,14 +347,14 @@ def _write_engine(folder: Path, engine: NewEngine) -> EngineFile:
         above.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{above}: cannot be made: {error.strerror or error}") from error
-    _write_once(folder / entry.path, engine.data, entry.sha256)
+    write_once(folder / entry.path, engine.data, entry.sha256)
     return entry
 
 
 def _write_tokenizer(folder: Path, tokenizer: NewTokenizer) -> TokenizerFile:
     digest = hashlib.sha256(tokenizer.data).hexdigest()
     name = f"tokenizer.{digest[:8]}.json"
-    _write_once(folder / name, tokenizer.data, digest)
+    write_once(folder / name, tokenizer.data, digest)
     return TokenizerFile(
         path=name,
         bytes=len(tokenizer.data),
@@ -356,14 +365,19 @@ def _write_tokenizer(folder: Path, tokenizer: NewTokenizer) -> TokenizerFile:
     )
 
 
-def _write_report(folder: Path, report: NewReport) -> ReportFile:
+def write_report(folder: Path, report: NewReport) -> ReportFile:
+    """Write a report into a bundle's folder, whose manifest does not list it yet. Raises `OutputError`."""
     digest = hashlib.sha256(report.data).hexdigest()
-    _write_once(folder / report.path, report.data, digest)
+    write_once(folder / report.path, report.data, digest)
     return ReportFile(path=report.path, bytes=len(report.data), sha256=digest)
 
 
-def _write_once(path: Path, data: bytes, digest: str) -> None:
-    """Write `data` unless the file is there already, as after an export that changed only some networks."""
+def write_once(path: Path, data: bytes, digest: str) -> None:
+    """Write `data` unless a file with this SHA-256 is there already, as after an export that changed some networks.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     if path.is_file() and not path.is_symlink() and sha256_of(path) == digest:
         return
     write_bytes(path, data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,7 +14,8 @@ from typing import Any, Final, Self
 from .engine_file import EngineFile
 from .errors import BundleError, BundleVersionError
 from .json_values import get_typed, malformed_as_bundle_error
-from .spec import CLEANINGS, METHODS, Cleaning, Method, PreprocessSpec, SamplingSpec, TensorSpec
+from .spec import CLEANINGS, Cleaning, Method, PreprocessSpec, SamplingSpec, TensorSpec
+from .thresholds import Calibration, Threshold, known_method
 
 __all__ = [
     "REQUIRED_ROLES",
@@ -179,62 +182,6 @@ Entry = NetworkFile | EngineFile | TokenizerFile | ReportFile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Calibration:
-    """How a threshold was found: on how many pairs, of which `same` show the same procedure, and by which rule.
-
-    Attributes:
-        auc: area under the ROC curve on those pairs (positive = same).
-        eer: equal error rate at the threshold, in [0, 1].
-    """
-
-    pairs: int
-    same: int
-    auc: float
-    eer: float
-    rule: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Threshold:
-    """Two videos are the same iff their distance is at most `threshold`; valid for this combination alone.
-
-    Attributes:
-        sampling: `SamplingSpec.key` of the sampling it was calibrated with.
-    """
-
-    method: Method
-    precision: str
-    sampling: str
-    threshold: float
-    calibrated: Calibration
-
-    def __post_init__(self) -> None:
-        _check_method(self.method)
-        if not (math.isfinite(self.threshold) and self.threshold >= 0):
-            raise BundleError(f"threshold {self.threshold} must be a finite number of at least 0")
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        calibrated = get_typed(data, "calibrated", dict)
-        return cls(
-            method=_check_method(data["method"]),
-            precision=get_typed(data, "precision", str),
-            sampling=get_typed(data, "sampling", str),
-            threshold=get_typed(data, "threshold", float),
-            calibrated=Calibration(
-                pairs=get_typed(calibrated, "pairs", int),
-                same=get_typed(calibrated, "same", int),
-                auc=get_typed(calibrated, "auc", float),
-                eer=get_typed(calibrated, "eer", float),
-                rule=get_typed(calibrated, "rule", str),
-            ),
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """Everything that `manifest.json` says.
 
@@ -274,7 +221,7 @@ class Manifest:
     made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_method(self.default_method)
+        known_method(self.default_method)
         networks = [f"{file.role} {file.precision}" for file in self.files]
         engines = [f"{engine.role} {engine.precision}" for engine in self.engines]
         keys = [f"{entry.method} {entry.precision} {entry.sampling}" for entry in self.thresholds]
@@ -313,6 +260,25 @@ class Manifest:
         """The threshold calibrated for exactly this combination, None if there is none."""
         wanted = (method, precision, sampling)
         return next((e for e in self.thresholds if (e.method, e.precision, e.sampling) == wanted), None)
+
+    def embedding_id(self, precision: str, sampling: SamplingSpec) -> str:
+        """What the embedding of a video depends on besides the video, as 64 hex digits; thresholds are no part of it.
+
+        It is the SHA-256 of the hashes of the networks that embed videos, the sampling and the preprocessing.
+
+        Args:
+            precision: one of `precisions`.
+            sampling: how frames are taken, which need not be the manifest's own way.
+
+        Raises:
+            BundleError: if the bundle has no such precision.
+        """
+        networks = {role: self.network(role, precision) for role in REQUIRED_ROLES}
+        hashes = {role: file.sha256 for role, file in networks.items() if file is not None}
+        if len(hashes) < len(networks):
+            raise BundleError(f"has no precision {precision!r}; it has {', '.join(self.precisions)}")
+        parts = {"networks": hashes, "sampling": sampling.to_json(), "preprocess": self.preprocess.to_json()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -361,7 +327,7 @@ class Manifest:
                 description=get_typed(data, "description", str),
                 sampling=SamplingSpec.from_json(get_typed(data, "sampling", dict)),
                 preprocess=PreprocessSpec.from_json(get_typed(data, "preprocess", dict)),
-                default_method=_check_method(data["default_method"]),
+                default_method=known_method(data["default_method"]),
                 files=tuple(NetworkFile.from_json(file) for file in get_typed(data, "files", list)),
                 engines=tuple(EngineFile.from_json(file) for file in get_typed(data, "engines", list)),
                 tokenizer=None if tokenizer is None else TokenizerFile.from_json(tokenizer),
@@ -380,13 +346,6 @@ def _speed(data: Mapping[str, Any]) -> dict[str, float]:
     if not all(math.isfinite(value) and value > 0 for value in speed.values()):
         raise BundleError(f"speed is {speed}, but must be milliseconds above 0")
     return speed
-
-
-def _check_method(method: Any) -> Method:
-    if method not in METHODS:
-        raise BundleError(f"method {method!r} is not known; use one of {', '.join(METHODS)}")
-    known: Method = method
-    return known
 
 
 def _form(tensor: TensorSpec) -> tuple[str, str, int]:

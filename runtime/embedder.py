@@ -179,8 +179,11 @@ class Embedder:
                 times = video.times(allowed)
                 allowed = allowed[(times >= part[0]) & (times < part[1])]
                 name = f"{name} from {part[0]:g} s" + (f" to {part[1]:g} s" if end is not None else "")
+            first = int(allowed[0]) if len(allowed) else 0  # frames are in the order of time, so the part is one run
             try:
-                indices = allowed[frame_indices(len(allowed), self.sampling)]
+                indices = first + frame_indices(
+                    len(allowed), self.sampling, choose=lambda segments: video.cheapest(segments + first) - first
+                )
             except TooFewFramesError as error:
                 raise TooFewFramesError(error.num_frames, error.needed, name) from None
             unique, inverse = np.unique(indices, return_inverse=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import OptionError
+from .operating_point import EQUAL_ERROR, Curve
 
 __all__ = ["accuracy", "auc_by_kind", "edit_distance", "equal_error_threshold", "matching_accuracy", "roc_auc", "wdr"]
 
@@ -57,21 +58,10 @@ def equal_error_threshold(same: ArrayLike, distances: ArrayLike) -> tuple[float,
     """
     labels, values = _labelled(same, distances)
     _need_both_classes(labels, "the equal error rate")
-    levels = np.unique(values)
-    if len(levels) == 1:
-        return float(levels[0]), 0.5
-    lower, upper = levels[:-1], levels[1:]
-    num_same, num_different = int(labels.sum()), int((~labels).sum())
-    refused = num_same - np.searchsorted(np.sort(values[labels]), lower, side="right")
-    accepted = np.searchsorted(np.sort(values[~labels]), lower, side="right")
-    # Over the common denominator the rates are integers, so that ties are exact.
-    refused_rate, accepted_rate = refused * num_different, accepted * num_same
-    best = np.lexsort((lower, refused_rate + accepted_rate, np.abs(refused_rate - accepted_rate)))[0]
-    middle = lower[best] / 2 + upper[best] / 2
-    # Between neighbouring floats there is no middle: rounded up, the upper distance would be accepted too.
-    threshold = middle if lower[best] <= middle < upper[best] else lower[best]
-    rate = (refused_rate[best] + accepted_rate[best]) / (2 * num_same * num_different)
-    return float(threshold), float(rate)
+    curve = Curve(labels, values)
+    cuts = curve.choose(EQUAL_ERROR)
+    accepted, refused = curve.rates(cuts)
+    return float(curve.thresholds(cuts)[0]), float(accepted[0] + refused[0]) / 2
 
 
 def accuracy(same: ArrayLike, distances: ArrayLike, threshold: float) -> float:

@@ -1,6 +1,11 @@
-"""From the number of frames of a video to the indices of the frames that are looked at. Integers only."""
+"""From the number of frames of a video to the indices of the frames that are looked at. Integers only.
+
+N displayed frames, T equal segments: segment j holds the frames floor(j N / T) to floor((j + 1) N / T) - 1.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +13,10 @@ from numpy.typing import NDArray
 from .errors import TooFewFramesError
 from .spec import SamplingSpec
 
-__all__ = ["frame_indices", "segment_indices", "three_view_indices", "uniform_indices"]
+__all__ = ["Choose", "frame_indices", "segment_indices", "segments", "three_view_indices", "uniform_indices"]
+
+Choose = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+"""Segments, int64 (T, 2) of first frames and ends (exclusive), to one frame of each, int64 (T,)."""
 
 
 def uniform_indices(num_video_frames: int, num_frames: int) -> NDArray[np.int64]:
@@ -68,14 +76,36 @@ def segment_indices(num_video_frames: int, num_frames: int, rng: np.random.Gener
     Raises:
         TooFewFramesError: if N < T.
     """
+    first, end = segments(num_video_frames, num_frames).T
+    return np.asarray(rng.integers(first, end), dtype=np.int64)
+
+
+def segments(num_video_frames: int, num_frames: int) -> NDArray[np.int64]:
+    """T equal segments of a video.
+
+    Args:
+        num_video_frames: N, displayed frames of the video (or of the part that is used).
+        num_frames: T, segments.
+
+    Returns:
+        int64 (T, 2), the first frame of each and its end (exclusive); none is empty.
+
+    Raises:
+        TooFewFramesError: if N < T.
+    """
     if num_video_frames < num_frames:
         raise TooFewFramesError(num_video_frames, num_frames)
     borders = np.arange(num_frames + 1, dtype=np.int64) * num_video_frames // num_frames
-    return np.asarray(rng.integers(borders[:-1], borders[1:]), dtype=np.int64)
+    return np.stack([borders[:-1], borders[1:]], axis=1)
 
 
-def frame_indices(num_video_frames: int, spec: SamplingSpec) -> NDArray[np.int64]:
+def frame_indices(num_video_frames: int, spec: SamplingSpec, *, choose: Choose) -> NDArray[np.int64]:
     """The frames that `spec` takes from a video of N displayed frames.
+
+    Args:
+        num_video_frames: N.
+        spec: the policy, and T.
+        choose: takes a frame of each segment, for the policy `segment` alone.
 
     Returns:
         int64 (V, T): V views of T ascending indices in [0, N).
@@ -85,4 +115,6 @@ def frame_indices(num_video_frames: int, spec: SamplingSpec) -> NDArray[np.int64
     """
     if spec.policy == "three-view":
         return three_view_indices(num_video_frames, spec.num_frames)
+    if spec.policy == "segment":
+        return choose(segments(num_video_frames, spec.num_frames))[None]
     return uniform_indices(num_video_frames, spec.num_frames)[None]

@@ -24,7 +24,7 @@ __all__ = [
     "paragraph",
 ]
 
-SamplingPolicy = Literal["uniform", "three-view"]
+SamplingPolicy = Literal["uniform", "three-view", "segment"]
 Resize = Literal["shorter", "squash"]
 Method = Literal["vector", "alignment"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -38,7 +38,8 @@ class SamplingSpec:
 
     Attributes:
         policy: `uniform` takes the middle frame of each of T equal segments; `three-view` takes the published test
-            protocol, three frames a segment as three views (see `sampling.three_view_indices`).
+            protocol, three frames a segment as three views (see `sampling.three_view_indices`); `segment` takes of
+            each of T equal segments the frame that is decoded at the least cost, always the same of the same file.
         num_frames: T, frames a view.
     """
 

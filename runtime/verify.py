@@ -20,7 +20,7 @@ from .bundle import DEFAULT_BUNDLE, Bundle
 from .cpus import available_cpus
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
-from .spec import METHODS, Method
+from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
 from .tokenizer import Tokenizer
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
@@ -38,6 +38,8 @@ class VerifyResult:
         distance: by `method`; small means alike.
         threshold: the calibrated one of the bundle, or the caller's.
         margin: threshold - distance; its size tells how clear the verdict is.
+        probability: chance that the procedures are the same, for pairs like those of the calibration and with their
+            share of same pairs; it never rises with the distance. None where the bundle was not calibrated with it.
         method: how the videos were compared.
         device, provider, precision: what the networks ran on, as in effect.
         sampling: key of the sampling that was used.
@@ -49,6 +51,7 @@ class VerifyResult:
     distance: float
     threshold: float
     margin: float
+    probability: float | None
     method: Method
     device: str
     provider: str
@@ -106,6 +109,7 @@ class Model:
             distance=found,
             threshold=limit,
             margin=limit - found,
+            probability=self._probability(method, found),
             method=method,
             device=self.backend.device,
             provider=self.backend.provider,
@@ -126,7 +130,7 @@ class Model:
         if not self.bundle.manifest.thresholds:
             raise BundleError(
                 f"{self.bundle.path}: is uncalibrated, it does not know from which distance on two videos differ; "
-                "give --threshold X, or export it with --pairs FILE"
+                "give --threshold X, or calibrate it with weaksvr-calibrate --pairs FILE"
             )
         if entry is None:
             raise BundleError(
@@ -134,6 +138,11 @@ class Model:
                 f"{sampling}; give one, or calibrate it with weaksvr-calibrate"
             )
         return entry.threshold
+
+    def _probability(self, method: Method, found: float) -> float | None:
+        """The chance that two videos at distance `found` are the same, None if the bundle does not know it."""
+        entry = self.bundle.manifest.threshold(method, self.backend.precision, self.embedder.sampling.key)
+        return None if entry is None or entry.probability is None else entry.probability.at(found)
 
     def embed(
         self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None
@@ -152,6 +161,7 @@ def load(
     backend: BackendName = "onnxruntime",
     device: Device = "auto",
     precision: str = "auto",
+    sampling: SamplingPolicy | None = None,
     num_threads: int | None = None,
 ) -> Model:
     """Open a bundle and get ready to run it.
@@ -162,6 +172,7 @@ def load(
             own when it first loads a bundle. TensorRT runs on a GPU alone.
         device: `cpu`, `cuda` (an error if it does not work), or `auto`.
         precision: one of the bundle's, or `auto`.
+        sampling: which frames of a video are looked at; None is the bundle's own way. Each has thresholds of its own.
         num_threads: threads on the CPU, both of the networks and of decoding, which take turns; None takes the CPUs
             that this process may use. `pipeline.plan_threads` says how many are best for many videos at a time.
 
@@ -180,7 +191,7 @@ def load(
     running = open_backend(opened, backend=backend, device=device, precision=precision, num_threads=num_threads)
     embedder = Embedder(
         running,
-        sampling=opened.manifest.sampling,
+        sampling=_sampling_of(opened, sampling),
         preprocess=opened.manifest.preprocess,
         tokenizer=_tokenizer_of(opened),
         decode_threads=min(num_threads or available_cpus(), MAX_DECODE_THREADS),
@@ -222,6 +233,12 @@ def _check_threshold(threshold: float) -> float:
     if not (math.isfinite(threshold) and threshold >= 0):
         raise OptionError(f"{threshold = } must be a finite number of at least 0")
     return float(threshold)
+
+
+def _sampling_of(bundle: Bundle, policy: SamplingPolicy | None) -> SamplingSpec:
+    """The bundle's sampling, or as many frames a view by another policy. Raises `OptionError`."""
+    own = bundle.manifest.sampling
+    return own if policy is None else dataclasses.replace(own, policy=policy)
 
 
 def _tokenizer_of(bundle: Bundle) -> Tokenize | None:

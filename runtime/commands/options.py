@@ -16,6 +16,7 @@ __all__ = [
     "json_option",
     "method_option",
     "precision_option",
+    "sampling_option",
     "version_option",
 ]
 
@@ -65,6 +66,16 @@ def precision_option(function: Function) -> Function:
         default="auto",
         show_default=True,
         help="Precision of the networks, one that the bundle holds; auto takes the fastest that the device runs.",
+    )(function)
+
+
+def sampling_option(function: Function) -> Function:
+    """`--sampling` as `sampling: str | None`; None is the bundle's own."""
+    return click.option(
+        "--sampling",
+        type=click.Choice(["uniform", "three-view", "segment"]),
+        help="Which frames are looked at: the middle of every segment, three a segment, or of every segment the one "
+        "that is decoded fastest.  [default: the bundle's choice]",
     )(function)
 
 

@@ -14,6 +14,7 @@ from .options import (
     json_option,
     method_option,
     precision_option,
+    sampling_option,
     version_option,
 )
 
@@ -32,6 +33,7 @@ __all__ = ["main", "verify"]
 @backend_option
 @device_option
 @precision_option
+@sampling_option
 @json_option
 @version_option
 def verify(a: str, b: str, *, method: Any, threshold: float | None, as_json: bool, **model_options: Any) -> int:
@@ -57,6 +59,7 @@ def _print(result: VerifyResult) -> None:
         "distance": f"{result.distance:.4f}",
         "threshold": f"{result.threshold:.4f}",
         "margin": f"{result.margin:+.4f}",
+        **({} if result.probability is None else {"p(same)": f"{result.probability:.3f}"}),
         "method": result.method,
         "sampling": result.sampling,
         "device": runs_on,

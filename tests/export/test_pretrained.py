@@ -100,7 +100,7 @@ def test_what_the_bundle_says(bundle, weights):
 def test_an_uncalibrated_bundle_asks_for_a_threshold(bundle, video):
     model = load(bundle[1], device="cpu")
     with pytest.raises(
-        BundleError, match=r"is uncalibrated, it does not know .* give --threshold X, or export it with"
+        BundleError, match=r"is uncalibrated, it does not know .* give --threshold X, or calibrate it with"
     ):
         model.verify(video, video)
     assert model.verify(video, video, threshold=0.1).same

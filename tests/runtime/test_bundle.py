@@ -24,6 +24,7 @@ from weaksvr.runtime.errors import (
     BundleVersionError,
     OutputError,
 )
+from weaksvr.runtime.spec import SamplingSpec
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -58,6 +59,28 @@ def test_what_is_written_is_read_back(toys, tmp_path):
         assert file.path == f"{file.role}.fp32.{file.sha256[:8]}.onnx"
     document = json.loads((bundle.path / "manifest.json").read_text())
     assert (document["schema"], document["schema_version"]) == ("weaksvr.bundle/1", 1)
+
+
+def test_what_an_embedding_depends_on(toy_bundle, toys, tmp_path):
+    manifest = Bundle.open(toy_bundle).manifest
+    own = manifest.embedding_id("fp32", manifest.sampling)
+    assert re.fullmatch("[0-9a-f]{64}", own)
+    same = [
+        dataclasses.replace(manifest, thresholds=(), default_method="alignment", name="other", checks={"x": 1}),
+        dataclasses.replace(manifest, files=manifest.files[:2], tokenizer=None),
+        Bundle.open(toys.write(tmp_path / "again", seed=0)).manifest,
+    ]
+    assert {other.embedding_id("fp32", other.sampling) for other in same} == {own}
+    preprocess = dataclasses.replace(manifest.preprocess, resize="shorter")
+    different = [
+        manifest.embedding_id("fp32", SamplingSpec(policy="segment", num_frames=4)),
+        manifest.embedding_id("fp32", SamplingSpec(policy="uniform", num_frames=8)),
+        dataclasses.replace(manifest, preprocess=preprocess).embedding_id("fp32", manifest.sampling),
+        Bundle.open(toys.write(tmp_path / "other", seed=1)).manifest.embedding_id("fp32", manifest.sampling),
+    ]
+    assert len({own, *different}) == 5
+    with pytest.raises(BundleError, match="has no precision 'fp16'; it has fp32"):
+        manifest.embedding_id("fp16", manifest.sampling)
 
 
 def test_the_manifest_survives_json(toy_bundle):

@@ -13,6 +13,7 @@ from weaksvr.runtime.errors import BundleError, OptionError, TooFewFramesError, 
 from weaksvr.runtime.preprocess import normalize
 from weaksvr.runtime.spec import SamplingSpec
 from weaksvr.runtime.verify import load
+from weaksvr.runtime.video import open_video
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,24 @@ def test_three_views(model, toys, videos):
     assert found.indices.tolist() == [row[0] for row in in_time]
     np.testing.assert_allclose(found.frame_features, [row[1:] for row in in_time], atol=1e-5)
     np.testing.assert_allclose(found.times_seconds, found.indices / 10, atol=1e-3)
+
+
+def test_the_cheapest_frame_of_each_segment(model, toys, videos):
+    embedder = with_sampling(model, policy="segment", num_frames=4)
+    sampled = embedder.read(videos.first)
+    with open_video(videos.first) as video:
+        assert sampled.indices.tolist() == [video.cheapest([(0, 6), (6, 12), (12, 18), (18, 24)]).tolist()]
+        plans = [video.plan(model.embedder.read(videos.first).indices[0]), video.plan(sampled.indices[0])]
+    assert plans[1].num_bytes < plans[0].num_bytes
+    vector, hidden = oracle(toys, sampled.frames[0])
+    found = embedder.embed(videos.first)
+    np.testing.assert_allclose(found.vector, vector, atol=1e-5)
+    np.testing.assert_allclose(found.frame_features, hidden, atol=1e-5)
+    assert embedder.read(videos.first).indices.tolist() == sampled.indices.tolist()
+    part = embedder.read(videos.first, start=0.6, end=1.4)  # frames 6 to 13
+    assert ((part.indices[0] >= [6, 8, 10, 12]) & (part.indices[0] < [8, 10, 12, 14])).all()
+    with pytest.raises(TooFewFramesError, match=r"first\.mp4 from 0\.6 s to 0\.8 s: has 2 frames, but 4 are needed"):
+        embedder.read(videos.first, start=0.6, end=0.8)
 
 
 def test_three_views_of_a_short_video_coincide(model, videos):

@@ -8,6 +8,7 @@ import pytest
 from weaksvr.runtime import alignment
 from weaksvr.runtime.bundle import Bundle, write_bundle
 from weaksvr.runtime.errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
+from weaksvr.runtime.thresholds import SameProbability
 from weaksvr.runtime.verify import distance, load
 
 
@@ -54,6 +55,33 @@ def test_a_threshold_of_zero_is_a_threshold(model, videos):
     assert model.verify(videos.first, videos.other, threshold=2).same
 
 
+def test_a_probability_never_contradicts_the_verdicts(toys, tmp_path, videos):
+    entry = toys.threshold("vector", 0.25, probability=SameProbability(intercept=2.0, slope=8.0))
+    model = load(toys.write(tmp_path / "out", thresholds=(entry, toys.threshold("alignment", 0.02))), device="cpu")
+    results = [model.verify(videos.first, other) for other in (videos.first, videos.again, videos.other)]
+    for result in results:
+        assert result.probability == pytest.approx(1 / (1 + np.exp(8 * result.distance - 2)))
+    ranked = sorted(results, key=lambda result: result.distance)
+    assert [result.probability for result in ranked] == sorted((r.probability for r in results), reverse=True)
+    assert [result.same for result in ranked] == [True, True, False]
+    swapped = model.verify(videos.other, videos.first)
+    assert (swapped.distance, swapped.probability) == (results[2].distance, results[2].probability)
+    assert model.verify(videos.first, videos.again, threshold=0).probability == results[1].probability
+    assert model.verify(videos.first, videos.again, method="alignment").probability is None  # not calibrated with one
+
+
+def test_every_sampling_has_thresholds_of_its_own(toys, tmp_path, videos):
+    entries = (toys.threshold("vector", 0.25), toys.threshold("vector", 0.5, sampling="segment-4"))
+    path = toys.write(tmp_path / "out", thresholds=entries)
+    for sampling, limit in ((None, 0.25), ("uniform", 0.25), ("segment", 0.5)):
+        result = load(path, device="cpu", sampling=sampling).verify(videos.first, videos.again)
+        assert (result.threshold, result.sampling) == (limit, f"{sampling or 'uniform'}-4")
+    with pytest.raises(BundleError, match=r"and sampling three-view-4; .*weaksvr-calibrate"):
+        load(path, device="cpu", sampling="three-view").verify(videos.first, videos.again)
+    with pytest.raises(OptionError, match="sampling policy 'random' is not known"):
+        load(path, device="cpu", sampling="random")
+
+
 @pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])
 def test_thresholds_that_cannot_be_meant(model, threshold):
     with pytest.raises(OptionError, match="must be a finite number of at least 0"):
@@ -79,7 +107,7 @@ def test_a_bundle_that_was_not_calibrated(toys, tmp_path, videos):
 
 def test_a_bundle_without_any_threshold(toys, tmp_path, videos):
     model = load(toys.write(tmp_path / "out", thresholds=()))
-    message = r"out: is uncalibrated, it does not .*; give --threshold X, or export it with --pairs FILE$"
+    message = r"out: is uncalibrated, .*; give --threshold X, or calibrate it with weaksvr-calibrate --pairs FILE$"
     with pytest.raises(BundleError, match=message):
         model.verify("not even looked for", "x")
     assert model.verify(videos.first, videos.again, threshold=1).same

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ...runtime.commands.entry import print_json, run
-from ...runtime.commands.options import backend_option, device_option, json_option, precision_option, version_option
+from ...runtime.commands.options import (
+    backend_option,
+    device_option,
+    json_option,
+    precision_option,
+    sampling_option,
+    version_option,
+)
 from ...runtime.errors import MissingExtraError, OptionError
-from ...runtime.spec import Method
+from ...runtime.spec import Method, SamplingPolicy
 
 if TYPE_CHECKING:
     from ...runtime.embedder import Embedder
@@ -19,19 +27,24 @@ if TYPE_CHECKING:
 __all__ = ["command", "main"]
 
 
-def _from_bundle(path: Path, backend: str, device: str, precision: str) -> tuple[Embedder, dict[Method, float], str]:
+def _from_bundle(
+    path: Path, backend: str, device: str, precision: str, sampling: SamplingPolicy | None
+) -> tuple[Embedder, dict[Method, float], str]:
     """A bundle's embedder, its thresholds, and what is in effect."""
     from ...runtime.spec import METHODS
     from ...runtime.verify import load
 
-    model = load(path, backend=backend, device=device, precision=precision)  # type: ignore[arg-type]
+    model = load(path, backend=backend, device=device, precision=precision, sampling=sampling)  # type: ignore[arg-type]
     manifest, running = model.bundle.manifest, model.backend
-    entries = {method: manifest.threshold(method, running.precision, manifest.sampling.key) for method in METHODS}
+    entries = {method: manifest.threshold(method, running.precision, model.embedder.sampling.key) for method in METHODS}
     thresholds = {method: entry.threshold for method, entry in entries.items() if entry is not None}
-    return model.embedder, thresholds, f"{running.device}, {running.provider}, {running.precision}"
+    effect = f"{running.device}, {running.provider}, {running.precision}, {model.embedder.sampling.key}"
+    return model.embedder, thresholds, effect
 
 
-def _from_run(path: Path, backend: str, device: str, precision: str) -> tuple[Embedder, dict[Method, float], str]:
+def _from_run(
+    path: Path, backend: str, device: str, precision: str, sampling: SamplingPolicy | None
+) -> tuple[Embedder, dict[Method, float], str]:
     """A run's embedder; it has no thresholds before it is exported."""
     if precision not in {"auto", "fp32"}:
         raise OptionError(f"--precision {precision}: a RUN is evaluated in fp32; export it for other precisions")
@@ -45,7 +58,9 @@ def _from_run(path: Path, backend: str, device: str, precision: str) -> tuple[Em
         raise MissingExtraError(error.name or "torch", "train", "evaluating a RUN") from error
     where = pick_device(device)
     embedder = checkpoint_embedder(load_checkpoint(path), device=where)
-    return embedder, {}, f"{where}, PyTorch, fp32"
+    if sampling is not None:
+        embedder.sampling = dataclasses.replace(embedder.sampling, policy=sampling)
+    return embedder, {}, f"{where}, PyTorch, fp32, {embedder.sampling.key}"
 
 
 def _print(result: EvaluationResult, effect: str) -> None:
@@ -76,6 +91,7 @@ def _print(result: EvaluationResult, effect: str) -> None:
 @backend_option
 @device_option
 @precision_option
+@sampling_option
 @json_option
 @version_option
 def command(
@@ -85,6 +101,7 @@ def command(
     backend: str,
     device: str,
     precision: str,
+    sampling: SamplingPolicy | None,
     as_json: bool,
 ) -> int:
     """AUC (positive = same), accuracy and error rates at the threshold, WDR and matching accuracy of RUN_OR_BUNDLE."""
@@ -96,7 +113,9 @@ def command(
 
     is_bundle = (run_or_bundle / "manifest.json").is_file()
     dataset = read_dataset(data, require_train=False)
-    embedder, thresholds, effect = (_from_bundle if is_bundle else _from_run)(run_or_bundle, backend, device, precision)
+    embedder, thresholds, effect = (_from_bundle if is_bundle else _from_run)(
+        run_or_bundle, backend, device, precision, sampling
+    )
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("embedding videos", total=None)
         result = evaluate(

@@ -9,6 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 from weaksvr.runtime.commands.verify import verify
+from weaksvr.runtime.thresholds import SameProbability
 
 
 def call(*arguments, **options):
@@ -58,6 +59,28 @@ def test_options_reach_the_library(videos, toy_bundle):
     found = CliRunner().invoke(verify, list(map(str, arguments)), standalone_mode=False)
     assert found.return_value == 0
     assert "  threshold  2.0000\n" in found.stdout
+
+
+def test_a_threshold_of_zero_and_a_sampling(videos, toy_bundle):
+    arguments = [videos.first, videos.again, "--bundle", toy_bundle, "--threshold", "0", "--sampling", "segment"]
+    found = call(*arguments)
+    assert (found.returncode, found.stderr) == (1, "")
+    assert "  threshold  0.0000\n" in found.stdout
+    assert "  sampling   segment-4\n" in found.stdout
+    found = call(*arguments[:4], "--sampling", "segment")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert re.fullmatch(
+        r"error: .* and sampling segment-4; give one, or calibrate it with weaksvr-calibrate\n", found.stderr
+    )
+
+
+def test_a_probability_is_printed(toys, videos, tmp_path):
+    probability = SameProbability(intercept=2.0, slope=8.0)
+    path = toys.write(tmp_path / "out", thresholds=(toys.threshold("vector", 0.25, probability=probability),))
+    found = CliRunner().invoke(
+        verify, [str(videos.first), str(videos.first), "--bundle", str(path)], standalone_mode=False
+    )
+    assert "  p(same)    0.881\n" in found.output  # 1 / (1 + exp(-2))
 
 
 def test_damage_is_mentioned(videos, toy_bundle, tmp_path):
