@@ -1,6 +1,6 @@
 """How fast many videos are embedded, in how much memory, and how long a first verdict takes.
 
-    python benchmarks/bench_embed.py DATA --out benchmarks/results/embed.json [--repeats 3] [--parts rendered ...]
+    python benchmarks/bench_embed.py DATA --out benchmarks/results/embed.json [--repeats 3] [--parts rendered]
 
 DATA is a workbench dataset. Every measurement is a process of its own; the repeats take turns, so that what else the
 machine does falls on all alike. Measured are a plain loop over `Embedder.embed`, `embed_stream` with several ways to
