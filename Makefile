@@ -61,6 +61,7 @@ default-bundle: runs/workbench
 bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_workbench_shortcuts.py runs/workbench
 	$(DEV)/bin/python benchmarks/bench_fine_losses.py runs/workbench --out benchmarks/results/fine_losses.json
+	$(DEV)/bin/python benchmarks/bench_consumers.py
 	$(DEV)/bin/python benchmarks/bench_sampling.py runs/workbench --out benchmarks/results/sampling.json
 
 format: $(DEV)/.installed

@@ -31,8 +31,8 @@ import av
 import numpy as np
 import onnxruntime
 from weaksvr.runtime.bundle import DEFAULT_BUNDLE, Manifest, write_bundle
-from weaksvr.runtime.corpus import embed_corpus
-from weaksvr.runtime.pipeline import available_cpus, embed_stream, plan_threads
+from weaksvr.runtime.cpus import available_cpus
+from weaksvr.runtime.pipeline import embed_stream, plan_threads
 from weaksvr.runtime.spec import SamplingSpec
 from weaksvr.runtime.storage import write_text
 from weaksvr.runtime.verify import load
@@ -53,47 +53,47 @@ def measure_child(job: Mapping[str, Any]) -> dict[str, float]:
     began = time.monotonic()
     if kind == "loop":
         done = sum(1 for video in videos if model.embedder.embed(video))
-    elif kind == "stream":
+    else:
         stream = embed_stream(model.embedder, videos, workers=job.get("workers", plan.workers))
         done = sum(video.error is None for video in stream)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            done = embed_corpus(model, videos, Path(folder) / "out.parquet", workers=plan.workers, frames=True).embedded
     seconds = time.monotonic() - began
     if done != len(videos):
         raise SystemExit(f"only {done} of {len(videos)} videos were embedded")
-    return {"seconds": seconds, **usage(resource.RUSAGE_SELF)}
-
-
-def usage(who: int) -> dict[str, float]:
-    """CPU seconds and peak memory."""
-    used = resource.getrusage(who)
-    return {"cpu_seconds": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss / 1024}
+    return {"seconds": seconds, **usage(resource.getrusage(resource.RUSAGE_SELF))}
 
 
 def run_child(job: Mapping[str, Any]) -> dict[str, float]:
-    """`measure_child` in a process of its own."""
-    command = [sys.executable, __file__, "--child", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return dict(json.loads(done.stdout))
+    """A measurement in a process of its own: `measure_child`, or the whole command."""
+    if job["kind"] != "command":
+        output, _ = run_process([__file__, "--child", json.dumps(job)])
+        return dict(json.loads(output))
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--out", f"{folder}/out.parquet", "--threads", str(job["threads"]), "--bundle", job["bundle"]]
+        module = "weaksvr.runtime.commands.embed"
+        output, used = run_process(["-m", module, *job["videos"], *options, "--device", "cpu", "--frames", "--json"])
+    return {**used, "seconds": json.loads(output)["seconds"]}
 
 
-def run_command(arguments: Sequence[str | Path]) -> dict[str, float]:
-    """Wall time, CPU time and peak memory of a whole `weaksvr-verify` process."""
-    command = [sys.executable, "-m", "weaksvr.runtime.commands.verify", *map(str, arguments)]
+def run_verify(arguments: Sequence[str]) -> dict[str, float]:
+    """A whole `weaksvr-verify` process."""
+    return run_process(["-m", "weaksvr.runtime.commands.verify", *arguments], codes=(0, 1))[1]
+
+
+def run_process(arguments: Sequence[str], *, codes: Sequence[int] = (0,)) -> tuple[str, dict[str, float]]:
+    """Run Python with `arguments`: its output, and what the process took."""
     began = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        output = process.stdout.read() if process.stdout else ""
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
-        raise SystemExit(f"weaksvr-verify exited with {process.returncode}")
-    return {
-        "seconds": time.monotonic() - began,
-        "cpu_seconds": used.ru_utime + used.ru_stime,
-        "peak_mib": used.ru_maxrss / 1024,
-    }
+    if process.returncode not in codes:
+        raise SystemExit(f"{' '.join(arguments[:2])} exited with {process.returncode}")
+    return output, {"seconds": time.monotonic() - began, **usage(used)}
+
+
+def usage(used: resource.struct_rusage) -> dict[str, float]:
+    """CPU seconds and peak memory."""
+    return {"cpu_seconds": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss / 1024}
 
 
 def encode(path: Path, *, size: tuple[int, int], seconds: int, seed: int) -> Path:
@@ -225,7 +225,7 @@ def part(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, An
         "two 5 s clips of 4K": [str(uhd), shutil.copy(uhd, folder / "again.mp4")],
         "--help": ["--help"],
     }
-    runs = measure(list(commands), lambda key: run_command(commands[key]), max(5, repeats))
+    runs = measure(list(commands), lambda key: run_verify(commands[key]), max(5, repeats))
     return {key: summary(times) for key, times in runs.items()}
 
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import platform
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -41,6 +44,30 @@ RUNS = {
 }
 
 
+_FOLDERS: list[Path] = []  # of the run that this worker is at
+
+
+def _leave(*_: object) -> None:
+    for loader in multiprocessing.active_children():
+        loader.kill()
+    for folder in _FOLDERS:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+def _end_with_parent() -> None:
+    """In every worker: end when the benchmark does, however that ends, and leave no folder behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        _leave()
+
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _settings(name: str, seed: int, arguments: argparse.Namespace) -> TrainConfig:
     changes = [*RUNS[name], f"optim.seed={seed}", f"optim.epochs={arguments.epochs}", "data.workers=1"]
     changes += [f"data.cache={arguments.cache}", f"data.samples_per_epoch={arguments.samples}"]
@@ -53,6 +80,7 @@ def _run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(arguments.threads)
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="weaksvr-bench-"))
+    _FOLDERS[:] = [folder]
     try:
         summary = train(arguments.data, folder / "run", _settings(name, seed, arguments), device=arguments.device)
         embedder = checkpoint_embedder(load_checkpoint(folder / "run"), device=torch.device("cpu"))
@@ -124,13 +152,18 @@ def main() -> None:
     document = _open(arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.jobs, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(arguments.jobs, mp_context=spawn, initializer=_end_with_parent) as pool:
         started = [pool.submit(_run, *run, arguments) for run in _missing(document, arguments.seeds)]
-        for future in as_completed(started):
-            run = future.result()
-            document["runs"].append(run)
-            write_text(arguments.out, json.dumps(document, indent=1) + "\n")
-            print(f"{run['loss']}, seed {run['seed']}: {run['val']} {run['seconds']} s", flush=True)
+        try:
+            for future in as_completed(started):
+                run = future.result()
+                document["runs"].append(run)
+                write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+                print(f"{run['loss']}, seed {run['seed']}: {run['val']} {run['seconds']} s", flush=True)
+        except BaseException:  # else the runs that have begun, and one more of each worker, are waited for
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     _print_table(document["runs"])
     print(json.dumps(document))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from ..runtime.errors import CheckpointError, DataError
 from ..runtime.manifest import Clip, Pair, derive_pairs, read_pairs
 from ..runtime.spec import paragraph
 from ..runtime.storage import sha256_of
-from ..train.checkpoint import Checkpoint
+from ..train.config import TrainConfig
 from ..train.datasets.splits import TrainingData, load_training_data
 
-__all__ = ["CalibrationData", "calibration_data", "further_pairs", "given_data", "without_pairs"]
+__all__ = ["CalibrationData", "Trained", "calibration_data", "further_pairs", "given_data", "without_pairs"]
 
 _PLAIN_STEPS = ("take the cup", "pour water", "stir")
 _TRAINING_CLIPS = 16
@@ -52,7 +52,20 @@ class CalibrationData:
         return list(dict.fromkeys(path for pair in self.pairs for path in (pair.video_a, pair.video_b)))
 
 
-def calibration_data(checkpoint: Checkpoint, pairs_file: Path | None) -> CalibrationData:
+class Trained(Protocol):
+    """What a checkpoint says beside its weights; see `Checkpoint`."""
+
+    @property
+    def config(self) -> TrainConfig: ...
+
+    @property
+    def record(self) -> Mapping[str, Any]: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+
+def calibration_data(checkpoint: Trained, pairs_file: Path | None) -> CalibrationData:
     """The pairs that are given, else the run's validation pairs.
 
     Args:
@@ -126,7 +139,7 @@ def given_data(pairs_file: Path) -> CalibrationData:
     return data
 
 
-def _run_data(checkpoint: Checkpoint) -> CalibrationData:
+def _run_data(checkpoint: Trained) -> CalibrationData:
     data = _training_data(checkpoint)
     found = CalibrationData(
         pairs=data.val_pairs,
@@ -144,7 +157,7 @@ def _run_data(checkpoint: Checkpoint) -> CalibrationData:
     return found
 
 
-def _training_data(checkpoint: Checkpoint) -> TrainingData:
+def _training_data(checkpoint: Trained) -> TrainingData:
     """What the run was trained on, if it is still there and still the same."""
     record = _data_record(checkpoint)
     folder = Path(record["folder"])
@@ -167,7 +180,7 @@ def _some_training_clips(data: TrainingData) -> list[Clip]:
     return [data.train[row] for row in rows if os.access(data.train[row].video, os.R_OK)]
 
 
-def _data_record(checkpoint: Checkpoint) -> dict[str, Any]:
+def _data_record(checkpoint: Trained) -> dict[str, Any]:
     record = checkpoint.record.get("data")
     if not (
         isinstance(record, dict) and isinstance(record.get("folder"), str) and isinstance(record.get("files"), dict)

@@ -1,7 +1,7 @@
-"""The process in which ONNX Runtime works during an export; `isolated.Child` starts it and talks to it.
+"""The process in which ONNX Runtime or TensorRT works during an export; `isolated.Child` starts it and talks to it.
 
-It reads pickled (task, arguments) from stdin and answers each on stdout with (whether it succeeded, result or reason).
-torch is never imported here.
+It reads pickled (task, arguments) from stdin and answers each on stdout with (whether it succeeded, result or reason),
+before which it may say how far it is: (None, (parts done, parts in all)). torch is never imported here.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.backends import Backend
 from ..runtime.backends.ort import GPU_ONLY, Optimization, OrtBackend
 from ..runtime.errors import BundleError, DeviceError
 from .draft import Draft
+
+if TYPE_CHECKING:
+    from ..runtime.engine_file import Machine
+    from .to_tensorrt import BuildOrder, BuiltEngine
 
 __all__ = ["main"]
 
@@ -36,7 +41,7 @@ class _Opened:
         tried: roles of which the artefact ran.
     """
 
-    artefact: OrtBackend
+    artefact: Backend
     rounding: OrtBackend | None = None
     tried: set[str] = dataclasses.field(default_factory=set)
 
@@ -50,6 +55,7 @@ class _Opened:
 
 
 _OPENED: list[_Opened] = []
+_ANSWERS: list[BinaryIO] = []
 
 
 def _open(bundle: Draft, precision: str) -> tuple[str, str, Optimization]:
@@ -75,6 +81,13 @@ def _open(bundle: Draft, precision: str) -> tuple[str, str, Optimization]:
     return _opened(_Opened(artefact, rounding), "basic")
 
 
+def _open_engines(bundle: Draft, precision: str) -> tuple[str, str, Optimization]:
+    """Get ready to run a bundle's TensorRT engines; as `_open`."""
+    from ..runtime.backends.trt import TrtBackend
+
+    return _opened(_Opened(TrtBackend(bundle, precision=precision)), "all")
+
+
 def _opened(opened: _Opened, optimization: Optimization) -> tuple[str, str, Optimization]:
     _OPENED[:] = [opened]
     return opened.artefact.device, opened.artefact.provider, optimization
@@ -95,11 +108,36 @@ def _quantize(data: bytes, static: bool, name: str, batches: list[NDArray[Any]])
     return quantize(data, static=static, name=name, batches=batches)
 
 
-_TASKS: Mapping[str, Callable[..., Any]] = {"open": _open, "run": _run, "quantize": _quantize}
+def _machine() -> Machine:
+    from .to_tensorrt import this_machine
+
+    return this_machine()
+
+
+def _build(order: BuildOrder) -> BuiltEngine:
+    from .to_tensorrt import build_engine
+
+    return build_engine(order, lambda done, total: _answer(None, (done, total)))
+
+
+_TASKS: Mapping[str, Callable[..., Any]] = {
+    "open": _open,
+    "open_engines": _open_engines,
+    "run": _run,
+    "quantize": _quantize,
+    "machine": _machine,
+    "build": _build,
+}
+
+
+def _answer(succeeded: bool | None, result: Any) -> None:
+    pickle.dump((succeeded, result), _ANSWERS[0])
+    _ANSWERS[0].flush()
 
 
 def main(questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the questions end."""
+    _ANSWERS[:] = [answers]
     while True:
         try:
             task, arguments = pickle.load(questions)
@@ -110,8 +148,7 @@ def main(questions: BinaryIO, answers: BinaryIO) -> None:
         except Exception as error:  # noqa: BLE001 - whatever went wrong is told, by the parent
             lines = str(error).strip().splitlines() or [type(error).__name__]
             answer = False, lines[0]
-        pickle.dump(answer, answers)
-        answers.flush()
+        _answer(*answer)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,14 @@ __all__ = ["Difference"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """Of an output from PyTorch's, over everything that was compared. A row is a frame, a video or a prompt.
+    """Of an output from its source's, which is PyTorch's unless told otherwise, over everything that was compared.
+
+    A row is a frame, a video or a prompt.
 
     Attributes:
         what: the output, e.g. `the vision network, features`.
         absolute: largest absolute difference.
-        relative: largest difference as a share of the root mean square of PyTorch's output.
+        relative: largest difference as a share of the root mean square of the source's output.
         cosine: smallest cosine of two rows.
         where: the row with the largest relative difference, and `where_cosine`, with the smallest cosine.
         where_cosine: see `where`.
@@ -38,22 +40,25 @@ class Difference:
     finite: bool
 
     @classmethod
-    def of(cls, what: str, wanted: NDArray[Any], found: NDArray[Any], *, rows: Sequence[str]) -> Difference:
+    def of(
+        cls, what: str, wanted: NDArray[Any], found: NDArray[Any], *, rows: Sequence[str], source: str = "PyTorch"
+    ) -> Difference:
         """Compare one output.
 
         Args:
             what: see the class.
-            wanted: PyTorch's, (R, ...).
+            wanted: the source's, (R, ...).
             found: the variant's.
             rows: names of the R rows.
+            source: its name.
 
         Raises:
-            ExportError: if the shapes differ, or PyTorch's own values are no numbers.
+            ExportError: if the shapes differ, or the source's own values are no numbers.
         """
         if wanted.shape != found.shape:
-            raise ExportError(f"{what}: the export gives shape {found.shape}, PyTorch {wanted.shape}")
+            raise ExportError(f"{what}: the export gives shape {found.shape}, {source} {wanted.shape}")
         if not np.isfinite(wanted).all():
-            raise ExportError(f"{what}: PyTorch itself computes values that are no numbers; train the model again")
+            raise ExportError(f"{what}: {source} itself computes values that are no numbers; train the model again")
         left = wanted.reshape(len(rows), -1).astype(np.float64)
         right = found.reshape(len(rows), -1).astype(np.float64)
         bad = ~np.isfinite(right).all(axis=1)
@@ -87,19 +92,19 @@ class Difference:
             where_cosine=turned.where_cosine,
         )
 
-    def refusals(self, limits: Limits) -> list[str]:
-        """What is beyond the limits, for people; empty if nothing is."""
+    def refusals(self, limits: Limits, *, source: str = "PyTorch") -> list[str]:
+        """What is beyond the limits, for people; empty if nothing is. `source` is the source's name."""
         if not self.finite:
             return [f"{self.what}: computes values that are no numbers (NaN or infinite), first at {self.where}"]
         found = []
         if self.relative > limits.difference:
             found.append(
-                f"{self.what}: differs from PyTorch by {self.absolute:.3g}, {self.relative:.3g} of its size, more than "
-                f"{limits.difference:.3g}, at {self.where}"
+                f"{self.what}: differs from {source} by {self.absolute:.3g}, {self.relative:.3g} of its size, "
+                f"more than {limits.difference:.3g}, at {self.where}"
             )
         if self.cosine < limits.cosine:
             found.append(
-                f"{self.what}: has a cosine of {self.cosine:.6f} with PyTorch's, less than {limits.cosine:g}, at "
+                f"{self.what}: has a cosine of {self.cosine:.6f} with {source}'s, less than {limits.cosine:g}, at "
                 f"{self.where_cosine}"
             )
         return found

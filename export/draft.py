@@ -7,30 +7,33 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..runtime.bundle import Bundle, NewNetwork
-from ..runtime.bundle_format import Manifest, NetworkFile, ReportFile, TokenizerFile
+from ..runtime.bundle import Bundle, NewEngine, NewNetwork
+from ..runtime.bundle_format import Entry, Manifest, NetworkFile
 
 __all__ = ["Draft", "make_draft"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Draft(Bundle):
-    """A bundle of which the manifest and the networks' bytes exist, and no folder yet."""
+    """A bundle of which the manifest and the files' bytes exist, and no folder yet."""
 
     contents: Mapping[str, bytes] = dataclasses.field(repr=False)
 
-    def read(self, entry: NetworkFile | TokenizerFile | ReportFile) -> bytes:
+    def read(self, entry: Entry) -> bytes:
         """The content of a listed file."""
         return self.contents[entry.path]
 
 
-def make_draft(manifest: Manifest, networks: Iterable[NewNetwork], *, precision: str) -> Draft:
+def make_draft(
+    manifest: Manifest, networks: Iterable[NewNetwork], *, precision: str, engines: Iterable[NewEngine] = ()
+) -> Draft:
     """A draft with these networks, all of them under the name of one precision.
 
     Args:
         manifest: everything but the files.
         networks: one a role.
         precision: a role may be left in another one, and is run as this one's all the same.
+        engines: built from these networks.
     """
     files, contents = [], {}
     for network in networks:
@@ -48,4 +51,7 @@ def make_draft(manifest: Manifest, networks: Iterable[NewNetwork], *, precision:
             )
         )
         contents[path] = network.data
-    return Draft(Path(manifest.name), dataclasses.replace(manifest, files=tuple(files)), contents)
+    plans = {engine.as_file(): engine.data for engine in engines}
+    contents |= {entry.path: data for entry, data in plans.items()}
+    complete = dataclasses.replace(manifest, files=tuple(files), engines=tuple(plans))
+    return Draft(Path(manifest.name), complete, contents)

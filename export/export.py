@@ -7,31 +7,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import __version__
 from ..runtime.backends.precision import has_int8_instructions
-from ..runtime.bundle import Bundle, NewNetwork, refuse_foreign, write_bundle
+from ..runtime.bundle import Bundle, NewNetwork, write_bundle
 from ..runtime.bundle_format import Manifest, Threshold
 from ..runtime.calibrate import calibrated_threshold
-from ..runtime.errors import ExportError, OptionError, OutputError
+from ..runtime.errors import ExportError, OptionError
 from ..runtime.spec import METHODS
+from .claim import claimed
 from .difference import Difference
+from .engine_options import EngineOptions
+from .engines import find_machine, with_engines
 from .gate import Gate, Measured, PrecisionReport, Progress, Running, Variant
 from .graphs import role_graphs
 from .limits import DEFAULT_LIMITS, Limits
+from .out_folder import refuse_unwritable
 from .probes import BATCH_SIZES
 from .report import GateReport, gate_documents
+from .reuse import Earlier
 from .source import ExportSource, run_source
 from .to_fp16 import to_fp16
 from .to_int8 import Int8Mode, calibration_batches, fewer_networks, int8_variant
 from .to_onnx import export_onnx
 
-__all__ = ["ExportOptions", "export_run", "export_source", "refuse_unwritable"]
+__all__ = ["ExportOptions", "export_run", "export_source"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +46,14 @@ class ExportOptions:
     Attributes:
         fp16: half precision, for GPUs.
         int8: for CPUs; None for none.
+        engines: TensorRT engines of fp32 and fp16 for the GPU of this machine; None for none.
         gate_pairs: pairs of videos whose verdicts are compared.
         limits: by precision.
     """
 
     fp16: bool = False
     int8: Int8Mode | None = None
+    engines: EngineOptions | None = None
     gate_pairs: int = 10_000
     limits: Mapping[str, Limits] = dataclasses.field(default_factory=lambda: DEFAULT_LIMITS)
 
@@ -82,6 +89,7 @@ def export_source(
     out: Path,
     *,
     options: ExportOptions | None = None,
+    earlier: Earlier | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Bundle, GateReport]:
     """Export a model as a bundle.
@@ -90,6 +98,8 @@ def export_source(
         source: the model, and what to compare and calibrate on. Without pairs there are no thresholds, and fp32 alone.
         out: bundle folder, new, empty or a bundle, which is replaced.
         options: the variants; None is fp32 alone.
+        earlier: what `look` found in `out`, which the caller has claimed since; what has not changed is taken from
+            there. None makes everything anew, and the bundle does not say what it was made from.
         progress: called with (what is being done or was decided, parts done, parts in all).
 
     Returns:
@@ -97,17 +107,31 @@ def export_source(
 
     Raises:
         ExportError: if a network cannot be exported, or a variant is beyond its limits.
+        MissingExtraError: if engines are asked for, and TensorRT is not installed.
         OptionError: if a variant is asked for that cannot be compared.
-        OutputError: if `out` holds something else or cannot be written.
+        OutputError: if `out` holds something else, cannot be written, or another process is exporting into it.
         VideoError: if a video of the pairs cannot be used.
     """
-    options = options or ExportOptions()
-    if not source.data.pairs and (options.fp16 or options.int8):
-        raise OptionError("fp16 and int8 need pairs of videos on which they are compared; give some with --pairs FILE")
-    refuse_unwritable(out)
+    with claimed(out) if earlier is None else contextlib.nullcontext():
+        return _export(source, out, options or ExportOptions(), earlier, progress)
+
+
+def _export(
+    source: ExportSource, out: Path, options: ExportOptions, earlier: Earlier | None, progress: Progress
+) -> tuple[Bundle, GateReport]:
+    if not source.data.pairs and (options.fp16 or options.int8 or options.engines):
+        raise OptionError(
+            "fp16, int8 and TensorRT engines need pairs of videos on which they are compared; "
+            "give some with --pairs FILE"
+        )
+    if options.engines:
+        find_machine()
     manifest = _manifest(source)
     gate = Gate(source.embedder(), manifest, source.data, num_pairs=options.gate_pairs, progress=progress)
-    networks = _networks(source, manifest, progress)
+    networks = earlier.networks if earlier else {}
+    if networks:
+        progress("the fp32 networks are taken from the bundle that is there: what they depend on has not changed", 1, 1)
+    networks = networks or _networks(source, manifest, progress)
     judged = _judge_all(source, gate, networks, options, progress)
     report = GateReport(
         name=source.name,
@@ -130,13 +154,17 @@ def export_source(
             "pairs_sha256": source.data.sha256,
         },
         speed=_speed(report),
+        made_from=earlier.made_from() if earlier else {},
     )
     files = (
         dataclasses.replace(network, precision=entry.variant.precision)
         for entry in judged
+        if not entry.variant.engines
         for network in entry.variant.networks.values()
     )
-    return write_bundle(out, final, files, tokenizer=source.tokenizer, reports=gate_documents(report)), report
+    engines = itertools.chain.from_iterable(entry.variant.engines.values() for entry in judged)
+    reports = gate_documents(report)
+    return write_bundle(out, final, files, engines=engines, tokenizer=source.tokenizer, reports=reports), report
 
 
 def _judge_all(
@@ -163,10 +191,18 @@ def _judge_all(
             int8 = int8_variant(gate, fp32, batches, mode=options.int8, limits=limits, progress=progress)
             running.append(children.enter_context(gate.running(int8)))
             alone.append(_checked(gate, running[-1], options.limits))
+        if options.engines is not None:
+            model = source.model
+            for variant in variants:
+                built = with_engines(
+                    variant, options.engines, sampling=model.sampling, preprocess=model.preprocess, progress=progress
+                )
+                running.append(children.enter_context(gate.running(built)))
+                alone.append(_checked(gate, running[-1], options.limits))
         measured: Sequence[Measured | None] = gate.measure(running) if source.data.pairs else [None]
-        judged = []
+        judged: list[_Judged] = []
         for entry, differences, found in zip(running, alone, measured, strict=True):
-            verdict = _judge(gate, entry, differences, found, options.limits)
+            verdict = _judge(gate, entry, differences, found, options.limits, judged)
             if verdict.report.refusals and entry.variant.precision == "int8":
                 verdict = _with_fewer_networks(gate, fp32, verdict, options.limits, progress)
             _refuse(verdict.report.refusals)
@@ -179,7 +215,7 @@ def _checked(gate: Gate, running: Running, limits: Mapping[str, Limits]) -> dict
     precision = running.variant.precision
     found = gate.check_networks(running)
     texts = (text for differences in found.values() for d in differences for text in d.refusals(limits[precision]))
-    _refuse([f"{precision}: {text}" for text in texts])
+    _refuse([f"{running.variant.name}: {text}" for text in texts])
     return found
 
 
@@ -189,19 +225,23 @@ def _judge(
     differences: Mapping[str, Sequence[Difference]],
     measured: Measured | None,
     limits: Mapping[str, Limits],
+    judged: Sequence[_Judged] = (),
 ) -> _Judged:
-    precision = running.variant.precision
-    thresholds = (
-        () if measured is None else tuple(_thresholds(gate, measured, precision, running.embedder.sampling.key))
-    )
+    """Judge a variant at thresholds that are calibrated for it; engines at those of their precision in `judged`."""
+    variant = running.variant
+    own: tuple[Threshold, ...] = ()
+    if measured is not None and not variant.engines:
+        own = tuple(_thresholds(gate, measured, variant.precision, running.embedder.sampling.key))
+    shared = [entry.thresholds for entry in judged if entry.variant.precision == variant.precision]
+    used = itertools.chain(own, *shared) if variant.engines else own
     report = gate.report(
         running,
         differences,
         measured,
-        thresholds={entry.method: entry.threshold for entry in thresholds},
-        limits=limits[precision],
+        thresholds={entry.method: entry.threshold for entry in used},
+        limits=limits[variant.precision],
     )
-    return _Judged(variant=running.variant, report=report, thresholds=thresholds)
+    return _Judged(variant=variant, report=report, thresholds=own)
 
 
 def _with_fewer_networks(
@@ -249,16 +289,6 @@ def _speed(report: GateReport) -> dict[str, float]:
         for entry in report.precisions
         if entry.device == "cpu" and entry.milliseconds
     }
-
-
-def refuse_unwritable(out: Path) -> None:
-    """Refuse an `out` that cannot become a bundle before any work is done. Raises `OutputError`."""
-    refuse_foreign(out)
-    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
-    if not there.is_dir():
-        raise OutputError(f"{out}: cannot be made: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OutputError(f"{out}: cannot be made: no permission to write in {there}")
 
 
 def _manifest(source: ExportSource) -> Manifest:

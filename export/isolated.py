@@ -1,4 +1,4 @@
-"""ONNX Runtime in a process of its own, so that a crash inside it becomes an error with a name."""
+"""ONNX Runtime or TensorRT in a process of its own, so that a crash inside it becomes an error with a name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from numpy.typing import NDArray
 
@@ -28,11 +28,15 @@ class Child:
 
     Args:
         what: what it works on, for errors, e.g. `fp16 on the CPU`.
-        patience_seconds: a task that takes longer is given up.
+        library: that works there, for errors.
+        patience_seconds: a task that gives no sign of life for longer is given up.
     """
 
-    def __init__(self, what: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, what: str, *, library: str = "ONNX Runtime", patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
         self.what = what
+        self._library = library
         self._patience = patience_seconds
         self._late = False
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
@@ -48,13 +52,16 @@ class Child:
         """Of the child."""
         return self._process.pid
 
-    def call(self, doing: str, task: str, *arguments: Any) -> Any:
+    def call(
+        self, doing: str, task: str, *arguments: Any, report: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Any:
         """Have a task done.
 
         Args:
             doing: what is being done, for errors.
             task: a name that the child knows.
             arguments: for it.
+            report: called with (parts done, parts in all) where the task says how far it is.
 
         Raises:
             ExportError: if it fails, the process dies or takes too long.
@@ -62,20 +69,28 @@ class Child:
         process = self._process
         if process.stdin is None or process.stdout is None:
             raise ExportError(f"{self.what}: {doing}: the process has no pipes")
+        try:
+            pickle.dump((task, arguments), process.stdin)
+            process.stdin.flush()
+            succeeded, result = self._answer(process.stdout)
+            while succeeded is None:
+                report(*result)
+                succeeded, result = self._answer(process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            raise ExportError(f"{self.what}: {doing}: {self._end()}") from error
+        if not succeeded:
+            raise ExportError(f"{self.what}: {doing}: {result}")
+        return result
+
+    def _answer(self, stream: IO[bytes]) -> tuple[bool | None, Any]:
         timer = threading.Timer(self._patience, self._give_up)
         timer.daemon = True
         timer.start()
         try:
-            pickle.dump((task, arguments), process.stdin)
-            process.stdin.flush()
-            succeeded, result = pickle.load(process.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            raise ExportError(f"{self.what}: {doing}: {self._end()}") from error
+            answer: tuple[bool | None, Any] = pickle.load(stream)
         finally:
             timer.cancel()
-        if not succeeded:
-            raise ExportError(f"{self.what}: {doing}: {result}")
-        return result
+        return answer
 
     def _give_up(self) -> None:
         self._late = True
@@ -88,7 +103,7 @@ class Child:
             return f"no answer within {self._patience:g} s; the process was ended"
         if status < 0:
             with contextlib.suppress(ValueError):
-                return f"ONNX Runtime crashed the process ({signal.Signals(-status).name})"
+                return f"{self._library} crashed the process ({signal.Signals(-status).name})"
         self._printed.seek(0)
         lines = self._printed.read().decode(errors="replace").strip().splitlines()
         return f"the process ended with status {status}" + (f": {lines[-1]}" if lines else "")
@@ -114,22 +129,23 @@ class Child:
 
 
 class IsolatedBackend:
-    """A `Backend` whose networks run in a child; otherwise as `OrtBackend`.
+    """A `Backend` whose networks run in a child, by ONNX Runtime or as TensorRT engines.
 
     Attributes:
         device, provider, precision: as in effect.
-        optimization: which rewrites of the graph ONNX Runtime makes, `all` or `basic`.
+        optimization: which rewrites of the graph are made, `all` or, by ONNX Runtime, `basic`.
         seconds: that the networks have run so far, without the way to the child and back.
     """
 
     def __init__(self, child: Child, bundle: Draft, *, precision: str) -> None:
+        task = "open_engines" if bundle.manifest.engines else "open"
         self.precision = precision
         self.seconds = 0.0
         self._child = child
         self.device: str
         self.provider: str
         self.optimization: str
-        self.device, self.provider, self.optimization = child.call("loading the networks", "open", bundle, precision)
+        self.device, self.provider, self.optimization = child.call("loading the networks", task, bundle, precision)
 
     def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """See `Backend.run`. Raises `ExportError`."""

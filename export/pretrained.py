@@ -23,9 +23,11 @@ from ..train.backbones import TextTower
 from ..train.open_clip_weights import PretrainedClip, load_pretrained
 from ..train.tower_tokenizer import tower_tokenizer
 from .calibration import CalibrationData, given_data, without_pairs
-from .export import ExportOptions, export_source, refuse_unwritable
+from .export import ExportOptions, export_source
 from .gate import Progress
+from .out_folder import refuse_unwritable
 from .report import GateReport
+from .reuse import Earlier
 from .source import ExportSource
 
 __all__ = ["FrameFeatures", "PretrainedModel", "export_pretrained", "pretrained_source"]
@@ -120,6 +122,7 @@ def export_pretrained(
     policy: SamplingPolicy | None = None,
     num_frames: int | None = None,
     options: ExportOptions | None = None,
+    earlier: Earlier | None = None,
     progress: Progress = lambda _what, _done, _total: None,
     **facts: Any,
 ) -> tuple[Bundle, GateReport]:
@@ -129,7 +132,7 @@ def export_pretrained(
         pretrained: see `load_pretrained`.
         out: bundle folder, new, empty or a bundle, which is replaced.
         policy, num_frames: which frames of a video are taken; None takes three views of 16.
-        options, progress: see `export_source`.
+        options, earlier, progress: see `export_source`.
         facts: of `pretrained_source`.
 
     Returns:
@@ -144,4 +147,4 @@ def export_pretrained(
     )
     progress(f"loading {pretrained}", 0, 1)
     source = pretrained_source(pretrained, sampling=sampling, **facts)
-    return export_source(source, out, options=options, progress=progress)
+    return export_source(source, out, options=options, earlier=earlier, progress=progress)

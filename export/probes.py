@@ -47,7 +47,7 @@ def make_probes(source: Embedder, clips: Sequence[Clip], texts: Sequence[str]) -
     """Take real inputs; what is too few is repeated.
 
     Args:
-        source: over PyTorch.
+        source: what the variants are compared with.
         clips: real videos; noise stands in where there are none.
         texts: real steps and paragraphs.
 
@@ -89,11 +89,13 @@ def _frames(source: Embedder, clips: Sequence[Clip], wanted: int) -> tuple[NDArr
     return np.stack(frames)[rows], tuple(names[row] for row in rows)
 
 
-def compare_network(source: Backend, variant: Backend, probe: Probe) -> tuple[Difference, ...]:
-    """Run a probe in batches of all `BATCH_SIZES`; the worst of each output.
+def compare_network(
+    source: Backend, variant: Backend, probe: Probe, *, name: str = "PyTorch"
+) -> tuple[Difference, ...]:
+    """Run a probe in batches of all `BATCH_SIZES`; the worst of each output. `name` is the source's.
 
     Raises:
-        ExportError: if a shape differs, or PyTorch's own values are no numbers.
+        ExportError: if a shape differs, or the source's own values are no numbers.
         BundleError: if a network cannot be run.
     """
     worst: dict[str, Difference] = {}
@@ -104,6 +106,6 @@ def compare_network(source: Backend, variant: Backend, probe: Probe) -> tuple[Di
         names = [f"{name}, batch of {size}" for name in probe.names[:size]]
         for output, array in wanted.items():
             what = f"the {probe.role} network, {output}"
-            difference = Difference.of(what, array, found[output], rows=names)
+            difference = Difference.of(what, array, found[output], rows=names, source=name)
             worst[output] = worst[output].merged(difference) if output in worst else difference
     return tuple(worst.values())

@@ -25,6 +25,7 @@ class GateReport:
 
     Attributes:
         name: of the bundle.
+        source: what the variants were compared with, in fp32.
         pairs_from: where the labelled pairs come from.
         asked: pairs that were asked for.
         labelled, same: pairs with a label, and those of them that show the same procedure.
@@ -41,6 +42,7 @@ class GateReport:
     videos: int
     pairs: Sequence[Pair]
     precisions: tuple[PrecisionReport, ...]
+    source: str = "PyTorch"
 
     @property
     def default_method(self) -> Method:
@@ -58,7 +60,7 @@ class GateReport:
                     "same": self.same,
                     "videos": self.videos,
                 },
-                "precisions": {report.precision: report.to_json() for report in self.precisions},
+                "precisions": {report.name: report.to_json() for report in self.precisions},
             }
         }
 
@@ -67,7 +69,7 @@ def gate_documents(report: GateReport) -> list[NewReport]:
     """`gate.md`, and where there are pairs the picture that it shows."""
     panels = [
         Panel(
-            title=f"{entry.precision}, {method}",
+            title=f"{entry.name}, {method}",
             distances=distances,
             threshold=entry.verdicts[method].threshold,
             source_threshold=entry.verdicts[method].source_threshold,
@@ -84,14 +86,15 @@ def gate_documents(report: GateReport) -> list[NewReport]:
 def _lines(report: GateReport, pictures: Sequence[NewReport]) -> Iterator[str]:
     yield f"# The gate of {report.name}"
     yield ""
-    yield "Every variant was compared with PyTorch in fp32, on the very files of this bundle."
+    yield f"Every variant was compared with {report.source} in fp32, on the very files of this bundle."
     yield ""
     yield from _about_pairs(report)
     if pictures:
         yield from _verdicts(report)
-        yield f"![distances by PyTorch and by the variants]({pictures[0].path})"
+        source = report.source
+        yield f"![distances by {source} and by the variants]({pictures[0].path})"
         yield ""
-        yield "Each point is a pair: its distance by PyTorch to the right, by the variant upwards; the lines are the"
+        yield f"Each point is a pair: its distance by {source} to the right, by the variant upwards; the lines are the"
         yield "two thresholds. A pair in the upper left or the lower right field has flipped."
         yield ""
         yield from _flipped(report)
@@ -127,10 +130,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _verdicts(report: GateReport) -> Iterator[str]:
     yield "## Verdicts"
     yield ""
-    head = ("precision", "method", "threshold", "PyTorch's", "AUC", "PyTorch's", "flips", "of all pairs at most")
+    source = f"{report.source}'s"
+    head = ("precision", "method", "threshold", source, "AUC", source, "flips", "of all pairs at most")
     rows = [
         (
-            entry.precision,
+            entry.name,
             method,
             f"{found.threshold:.6g}",
             f"{found.source_threshold:.6g}",
@@ -156,7 +160,7 @@ def _flipped(report: GateReport) -> Iterator[str]:
             if not found.flipped:
                 continue
             distances = entry.distances[method]
-            yield f"Flipped in {entry.precision} by {method}, the clearest first:"
+            yield f"Flipped in {entry.name} by {method}, the clearest first:"
             yield ""
             for row in found.flipped[:_LISTED]:
                 pair = report.pairs[row]
@@ -174,7 +178,7 @@ def _differences(report: GateReport) -> Iterator[str]:
     yield ""
     rows = [
         (
-            entry.precision,
+            entry.name,
             difference.what,
             f"{difference.absolute:.2e}",
             f"{difference.relative:.2e}",
@@ -193,7 +197,7 @@ def _where(report: GateReport) -> Iterator[str]:
     yield ""
     rows = [
         (
-            entry.precision,
+            entry.name,
             f"{entry.num_bytes / 1e6:.1f} MB",
             f"{entry.milliseconds:.1f} ms" if entry.milliseconds else "",
             f"{entry.device} ({entry.provider}, {entry.optimization} rewrites)",
@@ -207,7 +211,7 @@ def _where(report: GateReport) -> Iterator[str]:
         yield ""
     for entry in report.precisions:
         for note in entry.notes:
-            yield f"- {entry.precision}: {note}"
+            yield f"- {entry.name}: {note}"
         if entry.notes:
             yield ""
 
@@ -221,6 +225,6 @@ def _limits(report: GateReport) -> Iterator[str]:
         usual = DEFAULT_LIMITS[entry.precision]
         values = [(getattr(entry.limits, name), getattr(usual, name)) for name in names]
         rows.append(
-            (entry.precision, *(f"{value:g}" if value == was else f"{value:g} (not {was:g})" for value, was in values))
+            (entry.name, *(f"{value:g}" if value == was else f"{value:g} (not {was:g})" for value, was in values))
         )
     yield from _table(("precision", *names), rows)

@@ -1,4 +1,4 @@
-"""Do a variant's distances lead to PyTorch's verdicts?"""
+"""Do a variant's distances lead to the verdicts of its source, which is PyTorch unless told otherwise?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Distances", "Verdicts", "judge"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Distances:
-    """Of P pairs, float64 (P,), by PyTorch and by a variant; the first G pairs are labelled.
+    """Of P pairs, float64 (P,), by the source and by a variant; the first G pairs are labelled.
 
     Attributes:
         same: bool (G,), the labels.
@@ -29,7 +29,7 @@ class Distances:
     same: NDArray[np.bool_]
 
     def thresholds(self) -> tuple[float, float, float]:
-        """The equal error thresholds on the labelled pairs: PyTorch's, the variant's, and the variant's error rate."""
+        """On the labelled pairs: the equal error thresholds of the source and the variant, the variant's error rate."""
         labelled = len(self.same)
         source, _ = equal_error_threshold(self.same, self.source[:labelled])
         threshold, eer = equal_error_threshold(self.same, self.variant[:labelled])
@@ -49,7 +49,7 @@ class Verdicts:
         flips: verdicts that flipped, ties aside; `flipped`, the pairs' numbers.
         flips_bound: upper 95 % bound of their share of all such pairs.
         ties: pairs so near to a threshold that they decide nothing; `tie_flips` of them flipped.
-        auc, source_auc: of the variant and of PyTorch, on the labelled pairs.
+        auc, source_auc: of the variant and of the source, on the labelled pairs.
         threshold, source_threshold: at which each was judged.
         eer: equal error rate of the variant at its own calibrated threshold.
         change: largest change of a distance.
@@ -73,7 +73,9 @@ class Verdicts:
         del data["flipped"]
         return data
 
-    def refusals(self, method: Method, limits: Limits, *, names: Sequence[str], distances: Distances) -> list[str]:
+    def refusals(
+        self, method: Method, limits: Limits, *, names: Sequence[str], distances: Distances, source: str = "PyTorch"
+    ) -> list[str]:
         """What is beyond the limits, for people; empty if nothing is.
 
         Args:
@@ -81,6 +83,7 @@ class Verdicts:
             limits: the variant's.
             names: of the P pairs.
             distances: that these verdicts were found on.
+            source: its name.
         """
         found = []
         if self.flips > limits.flips * self.pairs:
@@ -92,21 +95,23 @@ class Verdicts:
             )
         if abs(self.auc - self.source_auc) > limits.auc:
             found.append(
-                f"{method}: the AUC is {self.auc:.6f}, PyTorch's {self.source_auc:.6f}, which differs by more than "
+                f"{method}: the AUC is {self.auc:.6f}, {source}'s {self.source_auc:.6f}, which differs by more than "
                 f"{limits.auc:g}"
             )
         return found
 
 
-def judge(distances: Distances, *, threshold: float, tie: float) -> Verdicts:
-    """Compare the verdicts of a variant at the threshold that its bundle holds with PyTorch's at its own.
+def judge(distances: Distances, *, threshold: float, tie: float, source_threshold: float | None = None) -> Verdicts:
+    """Compare the verdicts of a variant at the threshold that its bundle holds with the source's at its own.
 
     Args:
         distances: of the pairs.
         threshold: the variant's.
         tie: see `Limits`.
+        source_threshold: None calibrates one on the labelled pairs.
     """
-    source_threshold, _, eer = distances.thresholds()
+    calibrated, _, eer = distances.thresholds()
+    source_threshold = calibrated if source_threshold is None else source_threshold
     flipped = (distances.variant <= threshold) != (distances.source <= source_threshold)
     near = np.minimum(np.abs(distances.variant - threshold), np.abs(distances.source - source_threshold)) <= tie
     counted = np.flatnonzero(flipped & ~near)

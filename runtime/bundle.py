@@ -40,6 +40,7 @@ from .bundle_format import (
 from .engine_file import ENGINE_FOLDER, EngineFile, NewEngine
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OutputError
 from .onnx_scan import refuse_external_data
+from .seal import sealed
 from .spec import Cleaning, TensorSpec
 from .storage import sha256_of, write_bytes
 
@@ -254,7 +255,7 @@ def write_bundle(
         complete = dataclasses.replace(
             manifest, files=tuple(files), engines=plans, tokenizer=vocabulary, reports=written
         )
-        return write_manifest(folder, complete)
+        return write_manifest(folder, sealed(complete))
     finally:
         sweep(folder)
         for path in made:

@@ -200,6 +200,8 @@ class Manifest:
             for int8; empty where it was not measured on such a one.
         tools: versions of what made the bundle.
         training: where the weights come from, free form.
+        made_from: digests of all that the bundle was made from, by which an export sees what has changed; free form,
+            empty where that is not known.
     """
 
     name: str
@@ -216,6 +218,7 @@ class Manifest:
     speed: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tools: Mapping[str, str] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known_method(self.default_method)
@@ -295,6 +298,7 @@ class Manifest:
             "speed": dict(self.speed),
             "tools": dict(self.tools),
             "training": dict(self.training),
+            **({"made_from": dict(self.made_from)} if self.made_from else {}),
         }
 
     @classmethod
@@ -317,7 +321,7 @@ class Manifest:
             raise BundleError(f"has schema version {version!r}, expected {SCHEMA_VERSION}")
         with malformed_as_bundle_error():
             tokenizer = data.get("tokenizer")
-            data = {"engines": [], "reports": [], "speed": {}, **data}  # which bundles of before do not have
+            data = {"engines": [], "reports": [], "speed": {}, "made_from": {}, **data}  # old bundles lack these
             return cls(
                 name=get_typed(data, "name", str),
                 description=get_typed(data, "description", str),
@@ -333,6 +337,7 @@ class Manifest:
                 speed=_speed(get_typed(data, "speed", dict)),
                 tools=get_typed(data, "tools", dict),
                 training=get_typed(data, "training", dict),
+                made_from=get_typed(data, "made_from", dict),
             )
 
 

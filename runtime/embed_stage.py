@@ -3,7 +3,11 @@
 Made for the `map_batches` of Ray Data, which runs one object of this class in each of its workers:
 
     ray.data.read_csv("videos.csv").map_batches(
-        EmbedStage, fn_constructor_kwargs={"num_threads": 2}, batch_size=16, concurrency=4, num_cpus=2
+        EmbedStage,
+        fn_constructor_kwargs={"num_threads": 2},
+        batch_size=16,
+        num_cpus=2,
+        compute=ray.data.ActorPoolStrategy(size=4),
     ).write_parquet("embeddings")
 
 It asks nothing of Ray, and fits whatever hands over dictionaries of arrays.

@@ -248,12 +248,20 @@ class Embedder:
     def embed_sampled(self, videos: SampledVideo | Sequence[SampledVideo]) -> VideoEmbedding | list[VideoEmbedding]:
         """Embed one video, or several that were sampled with the same plan as one batch.
 
+        int8 takes one video after another: networks that find the range of their activations at run time find it over
+        the whole batch, so what stands beside a video would change its embedding, and the verdicts that were gated.
+
         Raises:
             OptionError: if the videos' frames differ in number or size.
             BundleError: if a network computes something that is no number.
         """
         if isinstance(videos, SampledVideo):
             return self._embed_batch([videos])[0]
+        shapes = {video.frames.shape for video in videos}
+        if len(shapes) > 1:
+            raise OptionError(f"videos of one batch must have frames of one shape, not {sorted(shapes)}")
+        if self.backend.precision == "int8":
+            return [self._embed_batch([video])[0] for video in videos]
         return self._embed_batch(videos) if videos else []
 
     def embed_text(self, steps: Sequence[str]) -> TextEmbedding:
@@ -282,9 +290,6 @@ class Embedder:
         return TextEmbedding(steps=tuple(steps), sentence_features=features[:-1], paragraph_feature=features[-1])
 
     def _embed_batch(self, videos: Sequence[SampledVideo]) -> list[VideoEmbedding]:
-        shapes = {video.frames.shape for video in videos}
-        if len(shapes) != 1:
-            raise OptionError(f"videos of one batch must have frames of one shape, not {sorted(shapes)}")
         V, T = videos[0].indices.shape
         B = len(videos)
         features = self._tower(videos)  # (B * V * T, F)

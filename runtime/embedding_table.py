@@ -104,9 +104,9 @@ class TableLayout:
         return row
 
     def rows_at_a_time(self, rows_of_frames: int) -> int:
-        """Rows that take about 4 MiB, where a video has features of `rows_of_frames` frames."""
+        """Rows that take about 512 KiB, where a video has features of `rows_of_frames` frames."""
         each = 512 + 4 * self.dimensions * (1 + rows_of_frames * self.frames)
-        return int(np.clip((4 << 20) // each, 16, 1024))
+        return int(np.clip((1 << 19) // each, 16, 1024))
 
     def write(self, path: Path, tables: Iterable[Any]) -> None:
         """Write `pyarrow.Table`s to one file, each as a row group; the file is complete or as it was.
@@ -116,7 +116,11 @@ class TableLayout:
         """
         pq = importlib.import_module("pyarrow.parquet")
         schema = self.arrow_schema()
-        with replace_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        alike = ["bundle", "model", "precision", "sampling"]  # the others hardly ever repeat a value
+        with (
+            replace_file(path) as file,
+            pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=alike) as writer,
+        ):
             for table in tables:
                 writer.write_table(table)
 

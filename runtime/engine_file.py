@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Self, get_args
 
@@ -20,6 +22,7 @@ __all__ = [
     "Portability",
     "Profile",
     "ShapeRange",
+    "rebuild_command",
     "why_unusable",
 ]
 
@@ -224,6 +227,11 @@ def why_unusable(engine: EngineFile, machine: Machine) -> str:
     if engine.portability == "none" and engine.device_name != machine.device_name:
         return f"it was built on {engine.device_name} for this model alone, here is {machine.device_name}"
     return ""
+
+
+def rebuild_command(bundle: str | os.PathLike[str]) -> str:
+    """The command that builds a bundle's engines for the machine that it runs on, from the networks beside them."""
+    return f"weaksvr-build-engines {shlex.quote(os.fspath(bundle))}"
 
 
 def _pair(capability: str) -> tuple[int, int]:

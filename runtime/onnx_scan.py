@@ -2,7 +2,8 @@
 
 A network in a bundle is one file, and its hash vouches for all of it. ONNX lets a tensor point to another file, and
 inference engines follow such pointers (through hard links, or relative to the working directory when the network is
-given as bytes), so a network that holds one is refused before any engine sees it.
+given as bytes), so a network that holds one is refused before any engine sees it. ONNX Runtime also knows a node that
+stands for what a provider compiled, kept in any file that the node names; networks with such a node are refused, too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ NESTED: Mapping[str, Mapping[int, str]] = MappingProxyType(
 GRAPH_OF_MODEL = 7
 EXTERNAL_DATA = 13
 DATA_LOCATION = 14
+OP_TYPE = 4
+COMPILED = b"EPContext"
 MAX_DEPTH = 64
 
 
@@ -67,6 +70,8 @@ def _check(message: memoryview, kind: str, depth: int) -> None:
     nested = NESTED[kind]
     for number, value, content in _fields(message):
         if kind == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0)):
+            raise _ExternalDataError
+        if kind == "node" and number == OP_TYPE and content == COMPILED:
             raise _ExternalDataError
         inner = nested.get(number)
         if inner is not None:

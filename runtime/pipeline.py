@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from .cpus import available_cpus
 from .embedder import Embedder, VideoEmbedding
 from .errors import BundleError, OptionError, VideoError
 
-__all__ = ["StreamedVideo", "ThreadPlan", "available_cpus", "embed_stream", "plan_threads"]
+__all__ = ["StreamedVideo", "ThreadPlan", "embed_stream", "plan_threads"]
 
 AHEAD = 4  # videos a worker that may be under way or done while an earlier one is still awaited
 
@@ -53,13 +54,6 @@ class ThreadPlan:
 
     workers: int
     num_threads: int
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def plan_threads(num_videos: int, *, total: int | None = None) -> ThreadPlan:

@@ -17,6 +17,7 @@ from .backends import DeployedBackend
 from .backends.choose import BackendName, open_backend
 from .backends.ort import Device
 from .bundle import DEFAULT_BUNDLE, Bundle
+from .cpus import available_cpus
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
@@ -193,7 +194,7 @@ def load(
         sampling=_sampling_of(opened, sampling),
         preprocess=opened.manifest.preprocess,
         tokenizer=_tokenizer_of(opened),
-        decode_threads=min(running.num_threads, MAX_DECODE_THREADS),
+        decode_threads=min(num_threads or available_cpus(), MAX_DECODE_THREADS),
     )
     return Model(bundle=opened, backend=running, embedder=embedder)
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SKIPS = """
 import pytest
@@ -18,6 +19,18 @@ def test_tool(): ...
 
 @pytest.mark.skipif(True, reason="no GPU")
 def test_gpu(): ...
+"""
+NEEDS_GPU = """
+import pytest
+
+@pytest.mark.gpu()
+def test_gpu(): ...
+
+@pytest.mark.gpu("no_such_module")
+def test_module(): ...
+
+@pytest.mark.gpu("onnxruntime", provider="NoSuchProvider")
+def test_provider(): ...
 """
 DRAWS = """
 import random
@@ -69,3 +82,39 @@ def test_random_numbers_are_restored_and_versions_are_named(tmp_path):
     assert "2 passed" in done.stdout
     assert f"numpy {np.__version__}" in done.stdout
     assert "onnxruntime providers: " in done.stdout
+
+
+@pytest.fixture
+def with_gpu(tmp_path):
+    """The variables of an environment where nvidia-smi lists a GPU."""
+    program = tmp_path / "programs" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200 (UUID: GPU-1)'\n")
+    program.chmod(0o755)
+    return {"PATH": str(program.parent)}
+
+
+def test_without_a_gpu_its_tests_are_skipped_even_where_all_tools_must_be_there(tmp_path):
+    done = run_suite(tmp_path, NEEDS_GPU, WEAKSVR_FAIL_ON_SKIP="1", PATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 skipped" in done.stdout
+    assert "needs an NVIDIA GPU" in done.stdout
+
+
+def test_where_a_gpu_must_be_there_its_tests_fail(tmp_path):
+    done = run_suite(tmp_path, NEEDS_GPU, WEAKSVR_REQUIRE_GPU="1", PATH=str(tmp_path))
+    assert "3 errors" in done.stdout
+    assert "needs an NVIDIA GPU (WEAKSVR_REQUIRE_GPU is set)" in done.stdout
+
+
+def test_with_a_gpu_its_tests_run_if_what_drives_it_is_there(tmp_path, with_gpu):
+    done = run_suite(tmp_path, NEEDS_GPU, **with_gpu)
+    assert "1 passed, 2 skipped" in done.stdout, done.stdout
+    assert "needs no_such_module" in done.stdout
+    assert "needs ONNX Runtime's NoSuchProvider" in done.stdout
+
+
+def test_what_drives_the_gpu_must_be_there_with_it(tmp_path, with_gpu):
+    done = run_suite(tmp_path, NEEDS_GPU, WEAKSVR_REQUIRE_GPU="1", **with_gpu)
+    assert "1 passed, 2 errors" in done.stdout, done.stdout
+    assert "needs no_such_module (WEAKSVR_REQUIRE_GPU is set)" in done.stdout

@@ -22,6 +22,7 @@ from ..runtime.errors import CheckpointError
 from ..runtime.storage import write_bytes, write_text
 from .config import TrainConfig
 from .model import WeakSVR
+from .run_folder import CONFIG_NAME, WEIGHTS_NAME, find_checkpoint
 
 __all__ = [
     "SCHEMA",
@@ -37,8 +38,6 @@ __all__ = [
 
 SCHEMA = "weaksvr.checkpoint/1"
 _STATE_SCHEMA = "weaksvr.state/1"
-_WEIGHTS = "model.safetensors"
-_CONFIG = "config.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,23 +94,8 @@ def save_checkpoint(folder: Path, model: WeakSVR, record: Mapping[str, Any]) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"schema": SCHEMA, **record}, indent=2)
-    write_text(folder / _CONFIG, text + "\n")  # first: weights alone would be half a checkpoint
-    _write(folder / _WEIGHTS, model.state_dict(), {"weaksvr": text, "format": "pt"})
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder of a RUN, or the folder itself.
-
-    Raises:
-        CheckpointError: if there is none; says what was looked for.
-    """
-    for folder in (path / "checkpoint", path):
-        if (folder / _WEIGHTS).is_file():
-            return folder
-    raise CheckpointError(
-        f"{path}: holds no checkpoint (looked for checkpoint/{_WEIGHTS} and {_WEIGHTS}); give the --out folder of "
-        "weaksvr-train"
-    )
+    write_text(folder / CONFIG_NAME, text + "\n")  # first: weights alone would be half a checkpoint
+    _write(folder / WEIGHTS_NAME, model.state_dict(), {"weaksvr": text, "format": "pt"})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -124,24 +108,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: if there is none, it is damaged, or it is not ours.
     """
     folder = find_checkpoint(path)
-    tensors, record = _read(folder / _WEIGHTS, SCHEMA)
-    readable = folder / _CONFIG
+    tensors, record = _read(folder / WEIGHTS_NAME, SCHEMA)
+    readable = folder / CONFIG_NAME
     try:
         beside = json.loads(readable.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{readable}: missing or not JSON; a checkpoint is {_WEIGHTS} and {_CONFIG}") from error
+        raise CheckpointError(
+            f"{readable}: missing or not JSON; a checkpoint is {WEIGHTS_NAME} and {CONFIG_NAME}"
+        ) from error
     if not isinstance(beside, dict) or beside.get("config") != record.get("config"):
         raise CheckpointError(f"{readable}: its settings are not those the weights were trained with; restore the file")
     try:
         config = TrainConfig.from_json(record.get("config", {}))
     except CheckpointError as error:
-        raise CheckpointError(f"{folder / _WEIGHTS}: {error}") from error
+        raise CheckpointError(f"{folder / WEIGHTS_NAME}: {error}") from error
     model = WeakSVR(config, load_pretrained=False)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{folder / _WEIGHTS}: its tensors are not those of {config.model.clip} as this version builds it: "
+            f"{folder / WEIGHTS_NAME}: its tensors are not those of {config.model.clip} as this version builds it: "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
     return Checkpoint(model=model.eval(), config=config, record=record, folder=folder)

@@ -11,12 +11,30 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ..runtime.errors import OutputError
+from ..runtime.errors import CheckpointError, OutputError
 from ..runtime.storage import write_text
 
-__all__ = ["RunFolder"]
+__all__ = ["CONFIG_NAME", "WEIGHTS_NAME", "RunFolder", "find_checkpoint"]
+
+WEIGHTS_NAME: Final = "model.safetensors"
+CONFIG_NAME: Final = "config.json"
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder of a RUN, or the folder itself.
+
+    Raises:
+        CheckpointError: if there is none; says what was looked for.
+    """
+    for folder in (path / "checkpoint", path):
+        if (folder / WEIGHTS_NAME).is_file():
+            return folder
+    raise CheckpointError(
+        f"{path}: holds no checkpoint (looked for checkpoint/{WEIGHTS_NAME} and {WEIGHTS_NAME}); give the --out folder "
+        "of weaksvr-train"
+    )
 
 
 def _is_leftover(path: Path) -> bool:

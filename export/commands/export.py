@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,17 +15,20 @@ import click
 from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import json_option, version_option
 from ...runtime.errors import MissingExtraError
+from .engine_options import chosen_engines, engine_options
 
 if TYPE_CHECKING:
     from ...runtime.bundle import Bundle
+    from ..engine_options import EngineOptions
     from ..export import ExportOptions
     from ..gate import Progress
-    from ..report import GateReport
+    from ..reuse import Earlier
     from ..to_int8 import Int8Mode
 
-__all__ = ["command", "main"]
+__all__ = ["command", "main", "print_variants", "shown_progress"]
 
 _OF_EXTRA_CPU = "onnxruntime"
+_OF_REQUEST = {"pairs_file", "tokenizer_file", "name", "num_frames"}  # which a request holds apart from other options
 _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which only ends in them
 
 
@@ -52,6 +56,12 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     help="Find the range of activations at run time, or on training videos; implies --int8.  "
     "[default: what is closer to PyTorch]",
 )
+@click.option(
+    "--tensorrt",
+    is_flag=True,
+    help="Add TensorRT engines for the GPU of this machine, of fp32 and, with --fp16, of fp16.",
+)
+@engine_options
 @click.option(
     "--gate-pairs",
     metavar="N",
@@ -83,40 +93,115 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     type=click.Choice(["three-view", "uniform"]),
     help="With --pretrained: three views of a video, or one.  [default: three-view]",
 )
+@click.option("--force", is_flag=True, help="Make everything anew, also where nothing has changed.")
+@click.option(
+    "--triton",
+    "triton_folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Then write the fp32 networks as a Triton model repository for a GPU; weaksvr-triton makes others.",
+)
 @json_option
 @version_option
 def command(
-    run_folder: Path | None, pretrained: str | None, out: Path, *, as_json: bool, policy: Any, **options: Any
+    run_folder: Path | None,
+    pretrained: str | None,
+    out: Path,
+    *,
+    as_json: bool,
+    force: bool,
+    policy: Any,
+    triton_folder: Path | None,
+    **options: Any,
 ) -> int:
     """Export the best weights of RUN to ONNX, compare every variant with PyTorch on real videos, calibrate the
     thresholds, and write a bundle. If a variant decides otherwise than its source, nothing is written.
 
     With --pretrained, export an open_clip model without any training. It compares what changes from frame to frame.
+
+    If the bundle is there already and nothing that it was made from has changed, it is kept.
     """
     _check_source(run_folder, pretrained, policy, options["num_frames"])
+    from ..claim import claimed
+    from ..inputs import Request
+    from ..reuse import look
+
+    request = Request(
+        run=run_folder,
+        pretrained=pretrained,
+        pairs_file=options["pairs_file"],
+        tokenizer_file=options["tokenizer_file"],
+        identity={"name": options["name"], "num_frames": options["num_frames"], "sampling": policy},
+        options={name: value for name, value in options.items() if name not in _OF_REQUEST},
+    )
+    engines = chosen_engines(options, wanted=options.pop("tensorrt"))
+    if triton_folder is not None:
+        _check_triton(triton_folder, out)
+    with claimed(out) as trouble:
+        if trouble:
+            click.echo(f"{out}: {trouble}; see to it that nothing else is exported into it now", err=True)
+        earlier = look(out, request, force=force)
+        if earlier.bundle is not None:
+            click.echo(f"nothing has changed: {out} is kept; --force exports it anew", err=True)
+            bundle = earlier.bundle
+        else:
+            if earlier.reason:
+                click.echo(f"{out} is made anew: {earlier.reason}", err=True)
+            bundle = _export(run_folder, pretrained, out, engines=engines, earlier=earlier, policy=policy, **options)
+        triton = None if triton_folder is None else _write_triton(bundle, triton_folder)
+    if as_json:
+        print_json({**_document(bundle), "triton": triton})
+    else:
+        _print(bundle)
+    return 0
+
+
+def _export(
+    run_folder: Path | None,
+    pretrained: str | None,
+    out: Path,
+    *,
+    engines: EngineOptions | None,
+    earlier: Earlier,
+    policy: Any,
+    **options: Any,
+) -> Bundle:
     try:
         for package in _USED_LATE:
             importlib.import_module(package)
-        from ..export import export_run
+        from ..export import export_source
         from ..pretrained import export_pretrained
+        from ..source import run_source
     except ModuleNotFoundError as error:
         package = error.name or "a package"
         extra = "cpu" if package == _OF_EXTRA_CPU else "export"
         raise MissingExtraError(package, extra, "weaksvr-export") from error
     chosen = _options(**{name: options.pop(name) for name in ("fp16", "int8", "int8_mode", "gate_pairs", "limits")})
-    with _shown_progress() as progress:
+    chosen = dataclasses.replace(chosen, engines=engines)
+    with shown_progress() as progress:
+        shared: dict[str, Any] = {"options": chosen, "earlier": earlier, "progress": progress}
         if pretrained is not None:
-            bundle, report = export_pretrained(
-                pretrained, out, policy=policy, options=chosen, progress=progress, **options
-            )
-        else:
-            del options["num_frames"]
-            bundle, report = export_run(cast("Path", run_folder), out, options=chosen, progress=progress, **options)
-    if as_json:
-        print_json(_document(bundle))
-    else:
-        _print(bundle, report)
-    return 0
+            return export_pretrained(pretrained, out, policy=policy, **shared, **options)[0]
+        del options["num_frames"]
+        return export_source(run_source(cast("Path", run_folder), **options), out, **shared)[0]
+
+
+def _check_triton(folder: Path, out: Path) -> None:
+    """Refuse what cannot be written before the work."""
+    from ..triton import refuse_foreign_repository
+
+    ours, other = folder.resolve(), out.resolve()
+    if ours == other or ours in other.parents or other in ours.parents:
+        raise click.UsageError("--triton and --out must name two folders, neither of them in the other.")
+    refuse_foreign_repository(folder)
+
+
+def _write_triton(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    from ..triton import write_triton
+
+    repository = write_triton(bundle, folder)
+    click.echo(f"triton: {repository.path} ({repository.precision}, on the {repository.device})", err=True)
+    return repository.to_json()
 
 
 def _check_source(run_folder: Path | None, pretrained: str | None, policy: Any, num_frames: int | None) -> None:
@@ -138,7 +223,7 @@ def _options(
 
 
 @contextlib.contextmanager
-def _shown_progress() -> Iterator[Progress]:
+def shown_progress() -> Iterator[Progress]:
     """On stderr: a line for every stage, and a bar where it is a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -174,29 +259,42 @@ def _document(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _print(bundle: Bundle, report: GateReport) -> None:
-    counted = f"{len(report.pairs)} pairs of {report.videos} real videos"
-    fewer = f" ({report.asked} were asked for, these videos make no more)" if len(report.pairs) < report.asked else ""
+def _print(bundle: Bundle) -> None:
+    gate = bundle.manifest.checks["gate"]
+    pairs = gate["pairs"]
+    counted = f"{pairs['compared']} pairs of {pairs['videos']} real videos"
+    fewer = f" ({pairs['asked']} were asked for, these videos make no more)" * (pairs["compared"] < pairs["asked"])
     alone = "noise, network by network, as there are no pairs of videos"
-    click.echo(f"compared with PyTorch on {f'{counted}{fewer}' if report.pairs else alone}")
-    for entry in report.precisions:
-        cosine = min(difference.cosine for difference in (*entry.networks, *entry.videos))
-        took = f"{entry.milliseconds:.1f} ms a video" if entry.milliseconds else "ran"
-        size = f"{entry.num_bytes / 1e6:.1f} MB"
-        click.echo(f"{entry.precision}  {size}  {took} on the {entry.device}  smallest cosine {cosine:.7f}")
-        for method, found in entry.verdicts.items():
-            click.echo(
-                f"{method:>11}  AUC {found.auc:.4f} (PyTorch {found.source_auc:.4f})  threshold {found.threshold:.4f}  "
-                f"equal error rate {found.eer:.4f}  verdicts that flipped {found.flips} (of all pairs at most "
-                f"{found.flips_bound:.2%} with 95 % confidence)  ties {found.ties}"
-            )
-        for note in entry.notes:
-            click.echo(f"{'':>11}  {note}")
+    click.echo(f"compared with PyTorch on {f'{counted}{fewer}' if pairs['compared'] else alone}")
+    print_variants(gate)
     method = bundle.manifest.default_method
     click.echo(f"bundle: {bundle.path} ({_size(bundle) / 1e6:.1f} MB), compares by {method} unless told otherwise")
     click.echo(f"report: {bundle.path / bundle.manifest.reports[-1].path}")
-    if not report.pairs:
+    if not pairs["compared"]:
         click.echo("uncalibrated: it has no threshold; verify with --threshold X, or export it with --pairs FILE")
+
+
+def print_variants(gate: Mapping[str, Any], *, source: str = "PyTorch") -> None:
+    """A line for every variant, and one for every way to compare.
+
+    Args:
+        gate: what a bundle's checks say under this name.
+        source: what the variants were compared with.
+    """
+    for name, entry in gate["precisions"].items():
+        cosine = min(difference["cosine"] for difference in (*entry["networks"], *entry["videos"]))
+        took = f"{entry['milliseconds']:.1f} ms a video" if entry["milliseconds"] else "ran"
+        size = f"{entry['num_bytes'] / 1e6:.1f} MB"
+        click.echo(f"{name}  {size}  {took} on the {entry['device']}  smallest cosine {cosine:.7f}")
+        for method, found in entry["methods"].items():
+            click.echo(
+                f"{method:>11}  AUC {found['auc']:.4f} ({source} {found['source_auc']:.4f})  "
+                f"threshold {found['threshold']:.4f}  equal error rate {found['eer']:.4f}  "
+                f"verdicts that flipped {found['flips']} (of all pairs at most {found['flips_bound']:.2%} with 95 % "
+                f"confidence)  ties {found['ties']}"
+            )
+        for note in entry["notes"]:
+            click.echo(f"{'':>11}  {note}")
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import io
-import os
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, Final, Literal, get_args
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import ROLES, Bundle, NetworkFile
+from ..cpus import available_cpus
 from ..errors import BundleError, DeviceError, MissingExtraError, OptionError, WeakSVRError
 from .precision import fastest_precision
 
@@ -74,7 +74,7 @@ class OrtBackend:
         self._ort = _import_onnxruntime()
         self._bundle = bundle
         self._optimization = optimization
-        self.num_threads: int = num_threads or _available_cpus()
+        self.num_threads: int = num_threads or available_cpus()
         self._sessions: dict[str, Any] = {}
         self._cuda_reason = ""  # what is missing, where CUDA is installed and does not work
         self.notes: tuple[str, ...] = ()
@@ -213,12 +213,6 @@ def _import_onnxruntime() -> ModuleType:
         raise MissingExtraError("ONNX Runtime", "cpu", "running a bundle (on a GPU: weaksvr[gpu])") from error
     onnxruntime.set_default_logger_severity(FATAL_ONLY)
     return onnxruntime
-
-
-def _available_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _both_wheels() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +14,14 @@ from numpy.typing import NDArray
 
 from ..bundle import ROLES, Bundle, NetworkFile
 from ..engine_file import Profile, ShapeRange
-from ..errors import OutputError
+from ..errors import DeviceError, OutputError
 from .batches import parts_of
 from .ort import OrtBackend, Provider
 
 __all__ = ["OrtTensorrtBackend"]
 
 TENSORRT: Final = "TensorrtExecutionProvider"
+NO_TF32: Final = "NVIDIA_TF32_OVERRIDE"
 BATCHES: Final = {"min": 1, "opt": 16, "max": 64}
 
 
@@ -26,7 +29,8 @@ class OrtTensorrtBackend(OrtBackend):
     """Runs a bundle's networks with TensorRT inside ONNX Runtime.
 
     The engines are built for batches of 1 to 64, and kept; a batch larger than that is run in parts. A network that
-    TensorRT cannot run as a whole is an error: no other provider takes the rest.
+    TensorRT cannot run as a whole is an error: no other provider takes the rest. So that fp32 is not rounded to TF32,
+    for which the provider has no option, NVIDIA_TF32_OVERRIDE is set to 0 in the environment of the process.
 
     Args:
         bundle: where the networks come from; what is loaded is what was hashed.
@@ -35,6 +39,7 @@ class OrtTensorrtBackend(OrtBackend):
             `weaksvr` in the user's cache folder.
 
     Raises:
+        DeviceError: also if NVIDIA_TF32_OVERRIDE is set to something else.
         OutputError: if the folder cannot be made.
         Otherwise as `OrtBackend` on `cuda`.
     """
@@ -42,7 +47,12 @@ class OrtTensorrtBackend(OrtBackend):
     gpu_provider: ClassVar[str] = TENSORRT
 
     def __init__(self, bundle: Bundle, *, precision: str = "auto", cache: str | os.PathLike[str] | None = None) -> None:
+        if os.environ.setdefault(NO_TF32, "0") != "0":
+            value = os.environ[NO_TF32]
+            raise DeviceError(f"{NO_TF32} is {value}, with which TensorRT would round fp32 to TF32; set it to 0")
         self._cache = _default_cache() if cache is None else Path(cache)
+        with contextlib.suppress(ImportError):  # where it is installed otherwise, the loader finds its libraries
+            importlib.import_module("tensorrt_libs")  # TensorRT's wheel, whose libraries lie where no loader looks
         super().__init__(bundle, device="cuda", precision=precision)
 
     def run(self, role: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -52,6 +62,15 @@ class OrtTensorrtBackend(OrtBackend):
         arrays = {tensor.name: np.asarray(inputs[tensor.name]) for tensor in ROLES[role].inputs}
         parts = [super(OrtTensorrtBackend, self).run(role, part) for part in parts_of([self._profile(file)], arrays)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _load(self, role: str) -> Any:
+        try:
+            return super()._load(role)
+        except DeviceError as error:
+            raise DeviceError(
+                f"{error}; is TensorRT there, of the version that ONNX Runtime was built for? For its wheels: "
+                "pip install 'tensorrt-cu13<11'"
+            ) from error
 
     def _gpu_providers(self, file: NetworkFile, options: Any) -> list[Provider]:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

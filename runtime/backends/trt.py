@@ -17,23 +17,18 @@ from numpy.typing import NDArray
 
 from ..bundle import ROLES, Bundle
 from ..bundle_format import REQUIRED_ROLES
-from ..engine_file import EngineFile, Machine, why_unusable
+from ..engine_file import EngineFile, Machine, rebuild_command, why_unusable
 from ..errors import BundleError, DeviceError, MissingExtraError
 from .batches import choose_profile, parts_of
 from .cuda_memory import Cuda, Graph, open_cuda
 from .precision import fastest_precision
 
-__all__ = ["TrtBackend", "rebuild_command"]
+__all__ = ["TrtBackend"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Shape = tuple[int, ...]
 
 MOST_SHAPES: Final = 8  # that one engine keeps a context and a graph for; the memory is shared between them
-
-
-def rebuild_command(bundle: Bundle) -> str:
-    """The command that builds the bundle's engines for the machine that it runs on."""
-    return f"weaksvr-build-engines {bundle.path}"
 
 
 class TrtBackend:
@@ -79,7 +74,7 @@ class TrtBackend:
             if reason:
                 raise DeviceError(
                     f"{bundle.path}: the {file.role} engine in {file.precision} cannot be used: {reason}; "
-                    f"build it anew with {rebuild_command(bundle)}"
+                    f"build it anew with {rebuild_command(bundle.path)}"
                 )
         self.provider = f"TensorRT {machine.tensorrt}"
         self._log = _make_log(self._trt)
@@ -112,7 +107,7 @@ class TrtBackend:
         if file is None:
             raise BundleError(
                 f"{self._bundle.path}: has no {role} engine in {self.precision}; build it with "
-                f"{rebuild_command(self._bundle)}"
+                f"{rebuild_command(self._bundle.path)}"
             )
         engine = self._runtime.deserialize_cuda_engine(self._bundle.read(file))
         if engine is None:
@@ -146,10 +141,9 @@ class TrtBackend:
             )
 
     def _refused(self, file: EngineFile, what: str) -> DeviceError:
+        folder = self._bundle.path
         reason = self._log.last or "TensorRT does not say why"
-        return DeviceError(
-            f"{self._bundle.path}: {file.path} {what}: {reason}; build it anew with {rebuild_command(self._bundle)}"
-        )
+        return DeviceError(f"{folder}: {file.path} {what}: {reason}; build it anew with {rebuild_command(folder)}")
 
 
 class _Network:
@@ -229,6 +223,7 @@ class _Network:
     def _size(self, name: str, context: Any) -> int:
         """Bytes of a tensor in a context whose input shapes are set."""
         shape: Shape = tuple(context.get_tensor_shape(name))
+        self._check(min(shape) > 0, f"shapes: {name} would have {shape}")
         return math.prod(shape) * self._dtypes[name].itemsize
 
     def _check(self, done: bool, what: str) -> None:
@@ -267,13 +262,13 @@ def _choose_precision(bundle: Bundle, precision: str) -> str:
     there = {(file.role, file.precision) for file in bundle.manifest.engines}
     usable = [name for name in bundle.manifest.precisions if all((role, name) in there for role in REQUIRED_ROLES)]
     if not usable:
-        raise DeviceError(f"{bundle.path}: has no TensorRT engines; build them with {rebuild_command(bundle)}")
+        raise DeviceError(f"{bundle.path}: has no TensorRT engines; build them with {rebuild_command(bundle.path)}")
     if precision == "auto":
         return fastest_precision(usable, device="cuda")
     if precision not in usable:
         raise DeviceError(
             f"{bundle.path}: has no TensorRT engines in {precision!r}, only in {', '.join(usable)}; "
-            f"build them with {rebuild_command(bundle)}"
+            f"build them with {rebuild_command(bundle.path)}"
         )
     return precision
 

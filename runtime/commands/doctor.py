@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .entry import TROUBLE, one_line, print_json, run
-from .options import device_option, json_option, precision_option, version_option
+from .options import backend_option, device_option, json_option, precision_option, version_option
 
 if TYPE_CHECKING:
     from ..doctor.findings import Report
@@ -18,6 +18,7 @@ __all__ = ["doctor", "main"]
 
 @click.command(name="weaksvr-doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("bundle", required=False)
+@backend_option
 @device_option
 @precision_option
 @json_option

@@ -71,7 +71,8 @@ def embed(
     from ..verify import load
 
     found = find_videos([*_with_stdin(videos), *(line for file in lists for line in _lines(file))])
-    import_pyarrow()  # said before anything else takes time
+    pyarrow = import_pyarrow()  # if it is not there, that is said before anything else takes time
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own one keeps tens of MB more
     plan = plan_threads(len(found), total=num_threads)
     model = load(**model_options, num_threads=plan.num_threads)
     with _Reporter() as reporter:

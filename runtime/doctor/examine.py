@@ -10,6 +10,7 @@ from ... import __version__
 from ..bundle import DEFAULT_BUNDLE, Bundle
 from .child import Outcome, Probe
 from .contents import check_bundle
+from .engines import check_engines
 from .findings import Finding, Report, WouldRun
 from .folders import check_bundle_folder, check_temporary, check_weights_cache
 from .gpu import Gpus, find_gpus
@@ -20,7 +21,13 @@ from .probe import FOR_VIDEO
 __all__ = ["examine"]
 
 
-def examine(bundle: str | os.PathLike[str] | None = None, *, device: str = "auto", precision: str = "auto") -> Report:
+def examine(
+    bundle: str | os.PathLike[str] | None = None,
+    *,
+    backend: str = "onnxruntime",
+    device: str = "auto",
+    precision: str = "auto",
+) -> Report:
     """Look at what is installed, at a bundle and at the folders that are written to, and try what would run.
 
     Native libraries are loaded in processes of their own. Where one thing is broken, what builds on it is not tried, so
@@ -28,7 +35,7 @@ def examine(bundle: str | os.PathLike[str] | None = None, *, device: str = "auto
 
     Args:
         bundle: its folder; None is the one that comes with the package.
-        device, precision: as in `verify.load`.
+        backend, device, precision: as in `verify.load`.
     """
     gpus = find_gpus()
     runtime = check_runtime()
@@ -38,10 +45,12 @@ def examine(bundle: str | os.PathLike[str] | None = None, *, device: str = "auto
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(Probe("video")) if _are_well(runtime) else None
         opened, contents = check_bundle(folder)
+        engines = opened and check_engines(opened, gpus, wanted=backend == "tensorrt")
+        contents = (*contents, *([engines] if engines else []))
         found += contents
-        wanted = opened and Wanted(bundle=opened, device=device, precision=precision)
+        wanted = opened and Wanted(bundle=opened, backend=backend, device=device, precision=precision)
         networks = None
-        if wanted and _are_well((*runtime, onnxruntime)):
+        if wanted and _are_well((*runtime, onnxruntime, *contents)):
             networks = stack.enter_context(_probe(wanted))
         folders = _folders(opened)  # while the probes run
         runs = None
@@ -81,7 +90,7 @@ def _are_well(findings: tuple[Finding, ...]) -> bool:
 
 
 def _probe(wanted: Wanted) -> Probe:
-    return Probe("networks", str(wanted.bundle.path), wanted.device, wanted.precision)
+    return Probe("networks", str(wanted.bundle.path), wanted.backend, wanted.device, wanted.precision)
 
 
 def _try(wanted: Wanted) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 from typing import Final
@@ -28,6 +29,12 @@ class Gpus:
     @property
     def text(self) -> str:
         return "; ".join(self.listed) or f"none: {self.why_none}"
+
+    @property
+    def first(self) -> tuple[str, str] | None:
+        """Name and compute capability of the first one; None without one, or if its driver does not tell."""
+        match = re.fullmatch(r"(.+), [^,]+, (\d+\.\d+)", self.listed[0]) if self.listed else None
+        return (match[1], match[2]) if match else None
 
 
 def find_gpus() -> Gpus:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ..bundle import DEFAULT_BUNDLE, Bundle, Manifest
-from ..errors import BundleError, DeviceError
+from ..engine_file import rebuild_command
+from ..errors import BundleError, DeviceError, MissingExtraError, OptionError
 from ..spec import METHODS, Method
 from .child import Outcome
 from .contents import remade
@@ -22,14 +23,22 @@ __all__ = ["Wanted", "judge_networks", "judge_video"]
 CUDA_EXTRAS: Final = ("cuda", "cudnn")  # of onnxruntime-gpu: NVIDIA's libraries as wheels
 BUNDLE_ERRORS: Final = frozenset({BundleError.__name__, *(error.__name__ for error in BundleError.__subclasses__())})
 
+FOR_TENSORRT: Final = frozenset({error.__name__ for error in (DeviceError, MissingExtraError, OptionError)})
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What is to be run: a bundle, and on what. `device` and `precision` may be `auto`."""
+    """What is to be run: a bundle, by what, and on what. `device` and `precision` may be `auto`."""
 
     bundle: Bundle
+    backend: str = "onnxruntime"
     device: str
     precision: str
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether nothing but a GPU will do."""
+        return self.device == "cuda" or self.backend != "onnxruntime"
 
     def verify(self, option: str) -> str:
         """The command that compares two videos with this bundle and a better option."""
@@ -64,9 +73,11 @@ def judge_networks(
         retry: probes something else, to recommend nothing that was not tried.
     """
     if outcome.result is None:
+        by = "" if wanted.backend == "onnxruntime" else f" by {wanted.backend}"
         where = "" if wanted.device == "auto" else f" on {wanted.device}"
-        what = f"the networks do not run{where}" + ("" if wanted.precision == "auto" else f" in {wanted.precision}")
-        without = outcome.kind == DeviceError.__name__ and wanted.device == "cuda" and not gpus.listed
+        precision = "" if wanted.precision == "auto" else f" in {wanted.precision}"
+        what = f"the networks do not run{by}{where}{precision}"
+        without = outcome.kind == DeviceError.__name__ and wanted.needs_gpu and not gpus.listed
         why = f"{outcome.reason}; no GPU was found: {gpus.why_none}" if without else outcome.reason
         remedy = _remedy(outcome, wanted, gpus=gpus, retry=retry)
         return (problem("would run", "networks", what, why=why, remedy=remedy),), None
@@ -113,8 +124,9 @@ def _verdicts(runs: WouldRun, wanted: Wanted) -> Finding:
 def _remedy(outcome: Outcome, wanted: Wanted, *, gpus: Gpus, retry: Callable[[Wanted], Outcome]) -> str:
     if outcome.kind in BUNDLE_ERRORS:
         return remade(wanted.bundle.path)
-    if outcome.kind != DeviceError.__name__:
-        return _reinstalled(outcome.library)
+    by_tensorrt = wanted.backend != "onnxruntime" and outcome.kind in FOR_TENSORRT
+    if by_tensorrt or outcome.kind != DeviceError.__name__:
+        return _mend_tensorrt(outcome, wanted, gpus) if by_tensorrt else _reinstalled(outcome.library)
     is_there = wanted.precision in ("auto", *wanted.bundle.manifest.precisions)
     if is_there and wanted.device == "auto" and gpus.listed:
         return _mend_cuda(gpus, otherwise=remade(wanted.bundle.path))
@@ -125,6 +137,16 @@ def _remedy(outcome: Outcome, wanted: Wanted, *, gpus: Gpus, retry: Callable[[Wa
     if wanted.device == "cuda":
         return _mend_cuda(gpus, otherwise=wanted.verify("--device cpu"))
     return remade(wanted.bundle.path)  # it holds nothing that runs on a CPU; an export always does
+
+
+def _mend_tensorrt(outcome: Outcome, wanted: Wanted, gpus: Gpus) -> str:
+    if not gpus.listed or outcome.kind == OptionError.__name__:
+        return wanted.verify("--backend onnxruntime")
+    if wanted.backend == "onnxruntime-tensorrt":
+        return "pip install 'weaksvr[gpu]' 'tensorrt-cu13<11'"  # ONNX Runtime's wheels are made for TensorRT 10
+    if outcome.kind == MissingExtraError.__name__:
+        return "pip install 'weaksvr[tensorrt]'"
+    return rebuild_command(wanted.bundle.path)
 
 
 def _mend_cuda(gpus: Gpus, *, otherwise: str) -> str:

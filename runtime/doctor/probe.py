@@ -1,7 +1,7 @@
 """The program that the doctor starts to try the native libraries, so that whatever they do, they do it to this process.
 
     python -m weaksvr.runtime.doctor.probe video
-    python -m weaksvr.runtime.doctor.probe networks BUNDLE DEVICE PRECISION
+    python -m weaksvr.runtime.doctor.probe networks BUNDLE BACKEND DEVICE PRECISION
 
 Writes one JSON object a line to stdout: `{"doing": ..., "library": ...}` before each thing that is tried, and at last
 `{"result": ...}` or `{"error": [kind, text]}`. What libraries print goes to stderr.
@@ -68,7 +68,7 @@ def try_video(say: Say) -> dict[str, Any]:
     return {"decoders": decoders}
 
 
-def try_networks(say: Say, bundle: str, device: Any, precision: str) -> dict[str, Any]:
+def try_networks(say: Say, bundle: str, backend: Any, device: Any, precision: str) -> dict[str, Any]:
     """Load a bundle as `weaksvr-verify` does, and run each of its networks once, on nothing in particular.
 
     Returns:
@@ -78,24 +78,25 @@ def try_networks(say: Say, bundle: str, device: Any, precision: str) -> dict[str
         WeakSVRError: if something cannot be loaded or run.
         ImportError: if a library cannot be loaded.
     """
-    _load(say, (*FOR_VIDEO, "onnxruntime"))
-    say("loading the bundle", "onnxruntime")
+    library = "tensorrt" if backend == "tensorrt" else "onnxruntime"
+    _load(say, FOR_VIDEO if library == "tensorrt" else (*FOR_VIDEO, library))  # the lean one has another name
+    say("loading the bundle", library)
     from ..verify import load
 
-    model = load(bundle, device=device, precision=precision)
-    backend, manifest = model.backend, model.bundle.manifest
+    model = load(bundle, backend=backend, device=device, precision=precision)
+    running, manifest = model.backend, model.bundle.manifest
     for role in REQUIRED_ROLES:
-        say(f"running the {role} network", "onnxruntime")
-        backend.run(role, _nothing(manifest, role, backend.precision))
-    if manifest.network("text", backend.precision):
+        say(f"running the {role} network", library)
+        running.run(role, _nothing(manifest, role, running.precision))
+    if manifest.network("text", running.precision):
         say("cutting a text into tokens", "tokenizers")
         text = ["take the cup"]
         if model.embedder.tokenizer:
             model.embedder.tokenizer(text)
-        say("running the text network", "onnxruntime")
+        say("running the text network", library)
         model.embed_text(text)
-    in_effect = {"device": backend.device, "provider": backend.provider, "precision": backend.precision}
-    return {**in_effect, "threads": backend.num_threads, "notes": list(backend.notes)}
+    in_effect = {"device": running.device, "provider": running.provider, "precision": running.precision}
+    return {**in_effect, "threads": running.num_threads, "notes": list(running.notes)}
 
 
 def _load(say: Say, libraries: Iterable[str]) -> None:

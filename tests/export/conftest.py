@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,11 +15,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from weaksvr.export.graphs import RoleGraph, role_graphs
+from weaksvr.export.quantize import quantize
+from weaksvr.export.to_fp16 import to_fp16
 from weaksvr.export.to_onnx import export_onnx
 from weaksvr.runtime.backends.ort import OrtBackend
-from weaksvr.runtime.bundle import Bundle, Manifest, NewNetwork, NewTokenizer, write_bundle
+from weaksvr.runtime.bundle import Bundle, Calibration, Manifest, NewNetwork, NewTokenizer, Threshold, write_bundle
 from weaksvr.runtime.embedder import Embedder
 from weaksvr.runtime.manifest import Dataset, read_dataset
+from weaksvr.runtime.preprocess import normalize
+from weaksvr.runtime.spec import METHODS
 from weaksvr.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from weaksvr.train.config import TrainConfig, override, preset
 from weaksvr.train.datasets.splits import load_training_data
@@ -165,3 +170,39 @@ def frames(exports: Mapping[str, Exported], dataset: Dataset) -> Mapping[str, ND
         sampled = [exported.source.read(clip.video).frames for clip in dataset.val]
         found[name] = np.concatenate([part.reshape(-1, *part.shape[2:]) for part in sampled])
     return found
+
+
+@pytest.fixture(scope="session")
+def precise_bundles(
+    exports: Mapping[str, Exported], frames: Mapping[str, NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Bundle]:
+    """Each export in fp32, fp16 and int8 with thresholds: the image network static int8, the others dynamic."""
+    folder = tmp_path_factory.mktemp("precise")
+    found = {}
+    for name, exported in exports.items():
+        plain = exported.bundle(folder / f"{name}.fp32")
+        networks = [made for network in exported.networks.values() for made in (network, to_fp16(network))]
+        for role, network in exported.networks.items():
+            (tensor,) = network.inputs
+            batches = [normalize(frames[name][:12], exported.source.preprocess)]
+            static = role == "vision"
+            data = quantize(network.data, static=static, name=tensor.name, batches=batches if static else [])
+            networks.append(dataclasses.replace(network, precision="int8", data=data or network.data))
+        thresholds = tuple(_threshold(exported, method, number) for number, method in enumerate(METHODS))
+        manifest = dataclasses.replace(plain.manifest, thresholds=thresholds)
+        tokenizer = NewTokenizer(
+            context_length=exported.checkpoint.model.context_length, data=exported.vocabulary.encode()
+        )
+        found[name] = write_bundle(folder / name, manifest, networks, tokenizer=tokenizer)
+    logging.disable(logging.NOTSET)
+    return found
+
+
+def _threshold(exported: Exported, method: str, number: int) -> Threshold:
+    return Threshold(
+        method=method,
+        precision="fp32",
+        sampling=exported.source.sampling.key,
+        threshold=0.25 + number,
+        calibrated=Calibration(pairs=4, same=2, auc=0.5, eer=0.5, rule="for tests"),
+    )

@@ -277,7 +277,7 @@ def test_a_source_without_pairs_has_no_thresholds(run, tmp_path):
     source = run_source(run)
     nothing = CalibrationData(pairs=(), clips=(), texts=("a step",), source="no pairs")
     alone = dataclasses.replace(source, data=nothing)
-    with pytest.raises(OptionError, match="fp16 and int8 need pairs of videos on which they are compared; give some"):
+    with pytest.raises(OptionError, match="fp16, int8 and TensorRT engines need pairs of videos on which they are"):
         export_source(alone, tmp_path / "out", options=ExportOptions(fp16=True))
     bundle, report = export_source(alone, tmp_path / "out")
     assert (bundle.manifest.thresholds, bundle.manifest.default_method) == ((), "alignment")

@@ -73,3 +73,29 @@ def test_a_process_that_cannot_start_says_why(monkeypatch):
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     with Child("fp16") as child, pytest.raises(ExportError, match=r"the process ended with status 1: .+"):
         child.call("loading the networks", "run", "vision", {})
+
+
+def test_a_task_says_how_far_it_is(monkeypatch, tmp_path):
+    (tmp_path / "stand_in").mkdir()
+    (tmp_path / "stand_in" / "__init__.py").touch()
+    (tmp_path / "stand_in" / "child.py").write_text(
+        "import pickle, sys, time\n"
+        "task, arguments = pickle.load(sys.stdin.buffer)\n"
+        "for answer in ((None, (1, 4)), (None, (3, 4)), (True, 'done')):\n"
+        "    time.sleep(0.4)\n"
+        "    pickle.dump(answer, sys.stdout.buffer)\n"
+        "    sys.stdout.buffer.flush()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("weaksvr.export.isolated.__package__", "stand_in")
+    said = []
+    with Child("engines", patience_seconds=60) as child:
+        assert child.call("building", "build", report=lambda *parts: said.append(parts)) == "done"
+    assert said == [(1, 4), (3, 4)]
+
+
+def test_a_crash_of_tensorrt_is_said_to_be_its_own():
+    with Child("fp16-tensorrt", library="TensorRT") as child:
+        os.kill(child.process_id, signal.SIGSEGV)
+        with pytest.raises(ExportError, match=r"^fp16-tensorrt: building: TensorRT crashed the process \(SIGSEGV\)$"):
+            child.call("building", "build")

@@ -294,6 +294,16 @@ def test_a_tower_with_a_tokenizer_of_its_own(siglip, tmp_path):
     np.testing.assert_allclose(found.sentence_features, wanted, atol=1e-5)
 
 
+def test_a_second_export_keeps_the_bundle(siglip, tmp_path):
+    arguments = ["--pretrained", f"local-dir:{siglip[0]}", "--out", tmp_path / "out", "--num-frames"]
+    first, second = invoke(*arguments, "2"), invoke(*arguments, "2")
+    assert (second.exit_code, second.stdout) == (0, first.stdout)
+    assert second.stderr == f"nothing has changed: {tmp_path / 'out'} is kept; --force exports it anew\n"
+    third = invoke(*arguments, "3")
+    assert third.stderr.startswith(f"{tmp_path / 'out'} is made anew: changed: model\n")
+    assert load(tmp_path / "out", device="cpu").bundle.manifest.sampling.num_frames == 3
+
+
 def test_without_its_tokenizer_nothing_is_exported(siglip, tmp_path):
     folder = Path(shutil.copytree(siglip[0], tmp_path / "model"))
     (folder / "tokenizer.json").unlink()
@@ -331,7 +341,7 @@ def test_nothing_is_loaded_for_pairs_that_are_wrong(tmp_path):
 def test_precisions_need_pairs(weights, tmp_path):
     result = invoke("--pretrained", f"{NAME}/{weights}", "--out", tmp_path / "out", "--int8")
     assert isinstance(result.exception, WeakSVRError)
-    assert "fp16 and int8 need pairs of videos" in str(result.exception)
+    assert "fp16, int8 and TensorRT engines need pairs of videos" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from weaksvr.runtime.backends.ort import OrtBackend
 from weaksvr.runtime.bundle import DEFAULT_BUNDLE, Bundle, NewReport, write_bundle, write_manifest
 from weaksvr.runtime.errors import (
     BundleError,
@@ -233,6 +235,32 @@ def test_external_data_is_neither_written_nor_read(toys, own_bundle, tmp_path):
     edit(own_bundle, lambda document: document["files"][0].update(change))
     with pytest.raises(BundleIntegrityError, match=r"vision\.fp32.*keeps weights in another file"):
         Bundle.open(own_bundle)
+
+
+@pytest.mark.parametrize("kind", ["file", "hard link", "symbolic link", "absolute", "above"])
+def test_external_data_is_not_followed_wherever_it_leads(toys, own_bundle, tmp_path, kind):
+    """What the pointer names is there and would do."""
+    graph = toys.model().graphs()["vision"]
+    secret = tmp_path / "secret.bin"
+    weights = own_bundle / "weights.bin"
+    location = {"absolute": str(secret), "above": "../secret.bin"}.get(kind, "weights.bin")
+    for tensor in graph.graph.initializer:
+        secret.write_bytes(tensor.raw_data)
+        onnx.external_data_helper.set_external_data(tensor, location=location)
+        tensor.ClearField("raw_data")
+    if kind == "file":
+        weights.write_bytes(secret.read_bytes())
+    elif kind == "hard link":
+        os.link(secret, weights)
+    elif kind == "symbolic link":
+        weights.symlink_to(secret)
+    data = graph.SerializeToString()
+    file_of(own_bundle, "vision").write_bytes(data)
+    change = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    edit(own_bundle, lambda document: document["files"][0].update(change))
+    backend = OrtBackend(Bundle.open(own_bundle, verify=False), device="cpu")
+    with pytest.raises(BundleIntegrityError, match="keeps weights in another file, which is not safe to load"):
+        backend.run("vision", {"frames": np.zeros((1, 3, 16, 16), np.float32)})
 
 
 def test_rewriting_replaces_everything_and_sweeps(toys, own_bundle):

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
+
 import av
 import numpy as np
 import pytest
+from weaksvr.export.quantize import quantize
 from weaksvr.runtime.backends.ort import OrtBackend
-from weaksvr.runtime.bundle import Bundle, write_bundle
+from weaksvr.runtime.bundle import Bundle, NewNetwork, write_bundle
 from weaksvr.runtime.embedder import Embedder, SampledVideo, TextEmbedding, VideoEmbedding
 from weaksvr.runtime.errors import BundleError, OptionError, TooFewFramesError, VideoNotFoundError
+from weaksvr.runtime.preprocess import normalize
 from weaksvr.runtime.spec import SamplingSpec
 from weaksvr.runtime.verify import load
 from weaksvr.runtime.video import open_video
@@ -146,6 +150,34 @@ def test_a_batch_equals_its_videos(model, videos):
             np.testing.assert_allclose(one.frame_features, together.frame_features, atol=1e-6)
             assert one.path == together.path
     assert model.embedder.embed_sampled([]) == []
+
+
+def test_int8_with_ranges_of_the_moment_takes_no_notice_of_other_videos(toy_bundle, videos, tmp_path):
+    bundle = Bundle.open(toy_bundle)
+    fp32 = [file for file in bundle.manifest.files if file.role in ("vision", "temporal")]
+    networks = [
+        NewNetwork(
+            role=file.role,
+            precision="int8",
+            opset=file.opset,
+            inputs=file.inputs,
+            outputs=file.outputs,
+            data=quantize(bundle.read(file), static=False, name=file.inputs[0].name, batches=[]) or bundle.read(file),
+        )
+        for file in fp32
+    ]
+    manifest = dataclasses.replace(bundle.manifest, files=(), tokenizer=None, reports=(), thresholds=())
+    embedder = load(write_bundle(tmp_path / "int8", manifest, networks).path, device="cpu").embedder
+    assert embedder.backend.precision == "int8"
+    bright = embedder.read(videos.first)
+    sampled = [dataclasses.replace(bright, frames=bright.frames // 4 + 96), bright]
+    pixels = [normalize(video.frames[0], embedder.preprocess) for video in sampled]
+    alone = embedder.backend.run("vision", {"frames": pixels[0]})["features"]
+    beside = embedder.backend.run("vision", {"frames": np.concatenate(pixels)})["features"][: len(alone)]
+    assert np.abs(alone - beside).max() > 1e-5, "the network itself must mind the batch, else this shows nothing"
+    for one, together in zip(map(embedder.embed_sampled, sampled), embedder.embed_sampled(sampled), strict=True):
+        np.testing.assert_array_equal(one.vector, together.vector)
+        np.testing.assert_array_equal(one.frame_features, together.frame_features)
 
 
 def test_a_batch_of_different_plans(model, videos):

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from weaksvr.runtime.embedder import VideoEmbedding
@@ -249,8 +251,25 @@ def test_two_processes_do_not_write_the_same_file(files):
     assert EmbeddingTable.open(Path("out.parquet")).model == identity().digest
 
 
+def test_the_columns_are_those_that_are_documented():
+    table = (
+        (Path(__file__).parents[2] / "docs" / "embed.md").read_text().partition("| column |")[2].partition("\n\n")[0]
+    )
+    documented = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert documented == layout(frames=True).arrow_schema().names
+
+
+def test_what_was_embedded_can_be_told_as_documented(files):
+    with store() as kept:
+        kept.add(embedded(files[0]), None)
+        kept.add(failed("no.mp4"), None)
+        kept.finish([files[0], "no.mp4"])
+    table = pq.read_table("out.parquet", filters=pc.field("error").is_null())
+    assert table["video"].to_pylist() == files[:1]
+
+
 def test_memory_is_bounded_by_bytes():
-    assert layout().rows_at_a_time(T) == 1024
-    wide = TableLayout(identity=identity(), dimensions=512, frames=True, folder="x")
-    assert wide.rows_at_a_time(48) == (4 << 20) // (512 + 4 * 512 * 49)
+    assert layout().rows_at_a_time(T) == 2**19 // (512 + 4 * D)
+    wide = TableLayout(identity=identity(), dimensions=128, frames=True, folder="x")
+    assert wide.rows_at_a_time(48) == 2**19 // (512 + 4 * 128 * 49)
     assert TableLayout(identity=identity(), dimensions=4096, frames=True, folder="x").rows_at_a_time(999) == 16

@@ -59,6 +59,9 @@ def hidden_pointers() -> dict[str, onnx.ModelProto]:
     indices = numpy_helper.from_array(np.ones(1, np.int64), "i")
     several = helper.make_node("Own", [], ["w"], tensors=[outside(WEIGHT)])
     graphs = helper.make_node("Own", [], ["w"], graphs=[branch])
+    compiled = helper.make_node(
+        "EPContext", ["x"], ["y"], domain="com.microsoft", embed_mode=0, ep_cache_context="../engine.plan"
+    )
     return {
         "initializer": model(initializers=[outside(WEIGHT)]),
         "constant": model(constant),
@@ -71,6 +74,7 @@ def hidden_pointers() -> dict[str, onnx.ModelProto]:
         "sparse values": model(sparse=[sparse_tensor(outside(values), indices)]),
         "sparse indices": model(sparse=[sparse_tensor(values, outside(indices))]),
         "list of tensors": model(several),
+        "compiled by a provider": model(compiled),
         "list of graphs": model(graphs),
         "sparse attribute": model(
             helper.make_node("Own", [], ["w"], sparse_value=sparse_tensor(outside(values), indices))

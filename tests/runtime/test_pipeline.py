@@ -6,9 +6,10 @@ import threading
 import numpy as np
 import pytest
 from weaksvr.runtime.bundle import write_bundle
+from weaksvr.runtime.cpus import available_cpus
 from weaksvr.runtime.embedder import Embedder
 from weaksvr.runtime.errors import BundleError, DeviceError, OptionError, TooFewFramesError, VideoNotFoundError
-from weaksvr.runtime.pipeline import ThreadPlan, available_cpus, embed_stream, plan_threads
+from weaksvr.runtime.pipeline import ThreadPlan, embed_stream, plan_threads
 from weaksvr.runtime.verify import load
 
 

@@ -20,8 +20,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import weaksvr
+from weaksvr.runtime.backends import trt
 
 ROOT = Path(weaksvr.__file__).parent
 IMPORTS_TENSORRT = re.compile(r"import_module\(\"tensorrt\"\)|\bimport tensorrt\b|names = \(\"tensorrt\"")
@@ -142,6 +144,23 @@ def docstrings_of(module: ModuleType, names: Iterator[str]) -> dict[str, str]:
     return found
 
 
+BUILT = uses_of(
+    next(
+        node
+        for node in ast.parse(Path(__file__).with_name("test_contract.py").read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "built"
+    ),
+    {
+        "trt": "",
+        "builder": "Builder",
+        "definition": "INetworkDefinition",
+        "parser": "OnnxParser",
+        "config": "IBuilderConfig",
+        "optimization": "IOptimizationProfile",
+    },
+)
+
+
 def test_what_is_used_was_found():
     assert TENSORRT["IExecutionContext.execute_async_v3"] == {(1, frozenset())}
     assert TENSORRT["ExecutionContextAllocationStrategy.USER_MANAGED"] == {None}
@@ -180,6 +199,18 @@ def test_names_and_calls_are_those_of_the_lean_runtime():
     assert wrong_calls(uses, docstrings_of(lean, iter(uses))) == []
 
 
+def test_the_lean_runtimes_values_are_what_they_are_taken_for():
+    lean = pytest.importorskip("tensorrt_lean_bindings")
+    log = trt._make_log(lean)
+    assert isinstance(log, lean.ILogger)
+    log.log(lean.ILogger.ERROR, "Version tag\n does not match.")
+    log.log(lean.ILogger.WARNING, "never mind")
+    assert log.last == "Version tag does not match."
+    assert tuple(lean.Dims([2, 3])) == (2, 3)
+    types = {name: np.dtype(lean.nptype(getattr(lean.DataType, name))).name for name in ("FLOAT", "INT64", "HALF")}
+    assert types == {"FLOAT": "float32", "INT64": "int64", "HALF": "float16"}
+
+
 LINKED = (
     "createInferBuilder_INTERNAL",
     "createInferRefitter_INTERNAL",
@@ -214,13 +245,15 @@ def test_names_and_calls_are_those_of_the_whole_tensorrt(tmp_path):
     for library in LIBRARIES:
         subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / library, source], check=True)
     done = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps(list(TENSORRT))],
+        [sys.executable, "-c", ASK, json.dumps([*TENSORRT, *BUILT])],
         env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert wrong_calls(TENSORRT, json.loads(done.stdout)) == []
+    docstrings = json.loads(done.stdout)
+    assert wrong_calls(TENSORRT, docstrings) == []
+    assert wrong_calls(BUILT, docstrings) == []
 
 
 def test_names_and_calls_are_those_of_tensorrt_10():

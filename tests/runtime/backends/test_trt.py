@@ -147,6 +147,12 @@ def test_a_refusal_of_tensorrt_is_one_line(make, simulation, monkeypatch, method
         TrtBackend(bundle).run("vision", frames(2))
 
 
+def test_an_output_whose_size_is_not_known(make, simulation, monkeypatch):
+    monkeypatch.setattr(simulation.tensorrt.IExecutionContext, "get_tensor_shape", lambda *_: (-1, 4))
+    with pytest.raises(DeviceError, match=r"TensorRT refuses the shapes: frames would have \(-1, 4\)"):
+        TrtBackend(make())
+
+
 def test_no_context(make, simulation, monkeypatch):
     monkeypatch.setattr(simulation.tensorrt.ICudaEngine, "create_execution_context", lambda *_: None)
     with pytest.raises(DeviceError, match="TensorRT refuses the context"):

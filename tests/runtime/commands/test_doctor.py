@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -296,6 +297,69 @@ def rename_precision(environment, precision, *, keep):
     path.write_text(json.dumps(document))
 
 
+def add_engine(environment, **changes):
+    """A TensorRT engine of the toy's vision network, which says that it was built on an H200."""
+    plan, path = b"a plan", environment.home / "toy" / "manifest.json"
+    document = json.loads(path.read_text())
+    (vision,) = (file for file in document["files"] if file["role"] == "vision")
+    shape = {key: [batch, 3, 16, 16] for key, batch in (("min", 1), ("opt", 4), ("max", 8))}
+    engine = {
+        "role": "vision",
+        "precision": "fp32",
+        "path": "engines/vision.fp32.01234567.plan",
+        "bytes": len(plan),
+        "sha256": hashlib.sha256(plan).hexdigest(),
+        "network_sha256": vision["sha256"],
+        "tensorrt": "11.4.0.106",
+        "compute_capability": "9.0",
+        "device_name": "NVIDIA H200",
+        "portability": "none",
+        "version_compatible": False,
+        "stripped": False,
+        "profiles": [{"inputs": [{"name": "frames", **shape}]}],
+    }
+    document["engines"] = [{**engine, **changes}]
+    (path.parent / "engines").mkdir()
+    (path.parent / engine["path"]).write_bytes(plan)
+    path.write_text(json.dumps(document))
+
+
+def engines_of_tensorrt(environment, version, **changes):
+    """Engines, a GPU that fits unless `changes` say otherwise, and TensorRT of a version."""
+    with_gpu(environment)
+    add_engine(environment, **changes)
+    environment.add_wheel("tensorrt-cu13", version)
+    return ["--device", "cpu"]  # what ONNX Runtime makes of the GPU is another case
+
+
+def another_major(environment):
+    return engines_of_tensorrt(environment, "10.16.1.11")
+
+
+def another_major_wanted(environment):
+    another_major(environment)
+    return ["--backend", "tensorrt"]
+
+
+def another_gpu(environment):
+    return engines_of_tensorrt(environment, "11.4.0.106", device_name="NVIDIA L4", compute_capability="8.9")
+
+
+def another_model(environment):
+    return engines_of_tensorrt(environment, "11.4.0.106", device_name="NVIDIA H100 PCIe")
+
+
+def engines_without_tensorrt(environment):
+    with_gpu(environment)
+    add_engine(environment)
+    return ["--device", "cpu"]
+
+
+def tensorrt_without_gpu(environment):
+    add_engine(environment)
+    return ["--backend", "onnxruntime-tensorrt"]
+
+
 def uncalibrated(environment):
     path = environment.home / "toy" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "thresholds": []}))
@@ -345,6 +409,12 @@ CASES = [
     Case(title="A newer bundle", name="files", seed=newer_bundle),
     Case(title="fp16 asked for on a CPU", name="networks", seed=fp16_on_cpu),
     Case(title="A bundle for GPUs alone, on a CPU", name="networks", seed=fp16_alone),
+    Case(title="TensorRT of another version than the engines", name="engines", seed=another_major, code=0),
+    Case(title="The same, `--backend tensorrt`", name="engines", seed=another_major_wanted),
+    Case(title="Engines of another GPU", name="engines", seed=another_gpu, code=0),
+    Case(title="Engines of another model of GPU", name="engines", seed=another_model, code=0),
+    Case(title="Engines and a GPU, but no TensorRT", name="engines", seed=engines_without_tensorrt, code=0),
+    Case(title="No GPU, `--backend onnxruntime-tensorrt`", name="networks", seed=tensorrt_without_gpu),
     Case(title="A bundle without thresholds", name="verdicts", seed=uncalibrated, code=0),
     Case(title="The cache folder cannot be written to", name="cache", seed=cache_below_a_file, needs_training=True),
     Case(title="The cache folder's disk is full", name="cache", seed=full_cache, needs_training=True),

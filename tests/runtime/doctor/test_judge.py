@@ -140,3 +140,26 @@ def test_a_finding_has_a_cause_and_a_remedy_or_neither(state, why, remedy):
 )
 def test_the_cause_ends_where_the_advice_begins(text, cause):
     assert cause_of(text) == cause
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind", "gpus", "remedy"),
+    [
+        ("tensorrt", "DeviceError", GPU, "weaksvr-build-engines {}"),
+        ("tensorrt", "MissingExtraError", GPU, "pip install 'weaksvr[tensorrt]'"),
+        ("tensorrt", "DeviceError", NO_GPU, "weaksvr-verify A B --bundle {} --backend onnxruntime"),
+        ("tensorrt", "OptionError", GPU, "weaksvr-verify A B --bundle {} --backend onnxruntime"),
+        ("tensorrt", "BundleError", GPU, "weaksvr-export RUN --out {}"),
+        ("onnxruntime-tensorrt", "DeviceError", GPU, "pip install 'weaksvr[gpu]' 'tensorrt-cu13<11'"),
+        ("onnxruntime-tensorrt", "DeviceError", NO_GPU, "weaksvr-verify A B --bundle {} --backend onnxruntime"),
+    ],
+)
+def test_what_mends_tensorrt(toy_bundle, backend, kind, gpus, remedy):
+    wanted = Wanted(bundle=Bundle.open(toy_bundle), backend=backend, device="auto", precision="auto")
+    outcome = Outcome(kind=kind, library="tensorrt", reason="loading the bundle: it does not work")
+    (networks,), runs = judge_networks(outcome, wanted, gpus=gpus, retry=never)
+    assert runs is None
+    assert (networks.state, networks.what) == ("problem", f"the networks do not run by {backend}")
+    assert networks.remedy == remedy.format(toy_bundle)
+    no_gpu = gpus is NO_GPU and kind == "DeviceError"
+    assert networks.why.endswith("no GPU was found: there is no nvidia-smi" if no_gpu else "it does not work")

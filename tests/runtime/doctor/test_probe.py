@@ -34,7 +34,7 @@ def test_video(said):
 
 
 def test_networks(said, toy_bundle):
-    found = try_networks(lambda what, _: said.append(what), str(toy_bundle), "cpu", "auto")
+    found = try_networks(lambda what, _: said.append(what), str(toy_bundle), "onnxruntime", "cpu", "auto")
     threads = found.pop("threads")
     assert threads >= 1
     assert found == {"device": "cpu", "provider": "CPUExecutionProvider", "precision": "fp32", "notes": []}
@@ -50,13 +50,13 @@ def test_networks(said, toy_bundle):
 def test_a_bundle_without_text(toys, tmp_path, said):
     networks = [network for network in toys.networks() if network.role != "text"]
     write_bundle(tmp_path / "silent", toys.manifest(), networks)
-    try_networks(lambda what, _: said.append(what), str(tmp_path / "silent"), "cpu", "fp32")
+    try_networks(lambda what, _: said.append(what), str(tmp_path / "silent"), "onnxruntime", "cpu", "fp32")
     assert said[-1] == "running the temporal network"
 
 
 def test_a_precision_that_is_not_there(toy_bundle):
     with pytest.raises(DeviceError, match="has no precision 'fp64'"):
-        try_networks(lambda *_: None, str(toy_bundle), "cpu", "fp64")
+        try_networks(lambda *_: None, str(toy_bundle), "onnxruntime", "cpu", "fp64")
 
 
 def test_a_network_that_cannot_be_run(toys, tmp_path):
@@ -65,7 +65,7 @@ def test_a_network_that_cannot_be_run(toys, tmp_path):
     networks = [toys.network(role, graph) for role, graph in graphs.items()]
     write_bundle(tmp_path / "bad", toys.manifest(), networks, tokenizer=toys.tokenizer())
     with pytest.raises(BundleError, match="cannot be loaded"):
-        try_networks(lambda *_: None, str(tmp_path / "bad"), "cpu", "auto")
+        try_networks(lambda *_: None, str(tmp_path / "bad"), "onnxruntime", "cpu", "auto")
 
 
 def test_what_libraries_print_does_not_mix_with_the_result(toy_bundle):

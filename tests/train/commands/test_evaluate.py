@@ -70,6 +70,10 @@ def test_a_dataset_without_that_split(commands, data, run_folder, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (
+            ["--backend", "tensorrt"],
+            "--backend tensorrt: a RUN is evaluated with PyTorch; export it for other backends",
+        ),
         (["--precision", "fp16"], "--precision fp16: a RUN is evaluated in fp32; export it for other precisions"),
         (["--data", "absent"], "absent: is no folder"),
     ],
