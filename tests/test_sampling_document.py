@@ -1,4 +1,4 @@
-"""The tables of docs/sampling.md are what the benchmark's results say."""
+"""The tables of docs/sampling.md and docs/calibration.md are what the benchmark's results say."""
 
 from __future__ import annotations
 
@@ -53,3 +53,11 @@ def test_promises_and_reencodings(policy, method):
     kept = found["reencoded"]
     cells = [f"{row['kept']} of {row['pairs']}, {row['largest_change']:.4f}" for row in kept.values()]
     assert f"| {method} | {policy} | {' | '.join(cells)} |" in TEXT
+
+
+def test_probabilities():
+    text = (ROOT / "docs" / "calibration.md").read_text()
+    for row in RESULTS["policies"]["three-view"]["methods"]["alignment"]["probability"]:
+        cells = [f"{row['from']:.1f} to {row['from'] + 0.2:.1f}", str(row["pairs"])]
+        cells += [f"{row['probability']:.2f}", f"{row['same']:.2f}"]
+        assert f"| {' | '.join(cells)} |" in text

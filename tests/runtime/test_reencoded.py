@@ -1,4 +1,4 @@
-"""A video that is encoded anew is the same video: every way of sampling comes to the same verdicts."""
+"""A video that is encoded anew is the same video: by every way of sampling the verdicts stay what they were."""
 
 from __future__ import annotations
 
@@ -53,13 +53,16 @@ def embedded(model):
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_verdicts_survive_encoding_anew(model, embedded, reencoded, name):
     again = model.embed(reencoded[name])
+    precision, sampling = model.backend.precision, model.embedder.sampling.key
     for method in ("vector", "alignment"):
-        threshold = model.threshold(method)
+        entry = model.bundle.manifest.threshold(method, precision, sampling)
+        low, high = entry.calibrated.evidence.intervals["threshold"]
         for other in ("2", "swapped"):
-            before = distance(embedded["1"], embedded[other], method=method)
-            after = distance(again, embedded[other], method=method)
-            assert (before <= threshold) == (after <= threshold), (method, other, before, after, threshold)
-        assert distance(embedded["1"], again, method=method) < 0.7 * threshold
+            before, after = (distance(video, embedded[other], method=method) for video in (embedded["1"], again))
+            close = low <= before <= high  # may go either way: so near, the threshold itself is not sure
+            assert close or (before <= entry.threshold) == (after <= entry.threshold), (method, other, before, after)
+            assert not close or method != model.bundle.manifest.default_method
+        assert distance(embedded["1"], again, method=method) < 0.7 * entry.threshold
 
 
 def test_segments_are_chosen_by_the_encoding(reencoded):
