@@ -45,7 +45,7 @@ from weaksvr.runtime.video import shorter_side_size
 SIZE = 224
 FRAME_COUNTS = (16, 48)
 THREAD_COUNTS = (1, 2)
-MAX_REPEATS, ENOUGH_SECONDS = 3, 5.0  # a reader that took longer in all is not asked again
+MAX_REPEATS = 5
 _STRIP = 8
 
 
@@ -160,14 +160,17 @@ def reference_frames(clip: Clip, path: Path) -> dict[int, tuple[list[int], Path]
 
 
 def measure(
-    workers: dict[str, Worker], clip: Clip, path: Path, indices: list[int], reference: Path
+    workers: dict[str, Worker], clip: Clip, path: Path, indices: list[int], reference: Path, enough: float
 ) -> Iterator[dict[str, Any]]:
-    """One result a reader for one clip and one set of frames; the readers take turns."""
+    """One result a reader for one clip and one set of frames; the readers take turns.
+
+    A reader that has used `enough` seconds of processor time is not asked again.
+    """
     job = {"path": str(path), "indices": indices, "reference": str(reference), "num_frames": clip.num_frames}
     runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in workers}
     for repeat in range(MAX_REPEATS):
         for peer, worker in workers.items():
-            if repeat == 0 or sum(run.get("cpu_seconds", np.inf) for run in runs[peer]) < ENOUGH_SECONDS:
+            if repeat == 0 or sum(run.get("cpu_seconds", np.inf) for run in runs[peer]) < enough:
                 runs[peer].append(worker.run(**job, free=peer == SEGMENT))
     for peer, done in runs.items():
         sound = [run for run in done if "error" not in run]
@@ -210,13 +213,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="two small clips, 16 frames")
     parser.add_argument("--only", nargs="+", choices=[clip.file for clip in CLIPS], help="these clips")
     parser.add_argument("--threads", type=int, nargs="+", choices=THREAD_COUNTS, default=THREAD_COUNTS)
+    parser.add_argument("--frames", type=int, nargs="+", choices=FRAME_COUNTS, default=FRAME_COUNTS)
+    parser.add_argument("--enough", type=float, default=5.0, help="processor seconds of a reader, then no more repeats")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         serve(options.worker, options.threads[0])
         return
     clips = [clip for clip in CLIPS if (clip.file in options.only if options.only else clip.quick or not options.quick)]
-    counts = FRAME_COUNTS[:1] if options.quick else FRAME_COUNTS
+    counts = FRAME_COUNTS[:1] if options.quick else options.frames
     kept = json.loads(options.out.read_text())["results"] if options.out.exists() else []
     document: dict[str, Any] = {"schema": 1, **surroundings(), "results": kept}
     for threads in options.threads:
@@ -228,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 load = round(os.getloadavg()[0], 1)
                 new = [
                     {"threads": threads, "load": load, **result}
-                    for result in measure(workers, clip, path, indices, reference)
+                    for result in measure(workers, clip, path, indices, reference, options.enough)
                 ]
                 document["results"] = [result for result in document["results"] if cell(result) != cell(new[0])] + new
                 write_text(options.out, json.dumps(document, indent=1) + "\n")
