@@ -9,7 +9,8 @@ frame is, on average, from that of a plain decode of the whole file (`distance`,
 and whether all are equal to it bit for bit (`identical`). The reader "weaksvr segment" chooses the cheapest frame of
 each segment itself; `wrong` counts frames that are not of their segment.
 
-    python benchmarks/bench_decode.py [--clips FOLDER] [--out FILE] [--quick | --only FILE ...] [--threads N ...]
+    python benchmarks/bench_decode.py [--clips FOLDER] [--out FILE] [--quick | --only FILE ...]
+                                      [--threads N ...] [--frames N ...] [--readers NAME ...] [--enough SECONDS]
 
 Results are added to the file, clip by clip; the last line of stdout is its JSON document. Needs the `ffmpeg` binary
 and, for the other readers, `pip install --group bench`.
@@ -215,6 +216,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, nargs="+", choices=THREAD_COUNTS, default=THREAD_COUNTS)
     parser.add_argument("--frames", type=int, nargs="+", choices=FRAME_COUNTS, default=FRAME_COUNTS)
     parser.add_argument("--enough", type=float, default=5.0, help="processor seconds of a reader, then no more repeats")
+    parser.add_argument(
+        "--readers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME", help="these readers"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -226,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     document: dict[str, Any] = {"schema": 1, **surroundings(), "results": kept}
     for threads in options.threads:
         with contextlib.ExitStack() as stack:
-            workers = {peer: stack.enter_context(Worker(peer, threads)) for peer in PEERS}
+            workers = {peer: stack.enter_context(Worker(peer, threads)) for peer in options.readers}
             for clip, count in itertools.product(clips, counts):
                 path = make_clip(clip, options.clips)
                 indices, reference = reference_frames(clip, path)[count]
@@ -235,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     {"threads": threads, "load": load, **result}
                     for result in measure(workers, clip, path, indices, reference, options.enough)
                 ]
-                document["results"] = [result for result in document["results"] if cell(result) != cell(new[0])] + new
+                renewed = {cell(result) for result in new}
+                document["results"] = [old for old in document["results"] if cell(old) not in renewed] + new
                 write_text(options.out, json.dumps(document, indent=1) + "\n")
                 print(*(json.dumps(result) for result in new), sep="\n", file=sys.stderr, flush=True)
     print(json.dumps(document))
@@ -243,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def cell(result: dict[str, Any]) -> tuple[Any, ...]:
     """What results are replaced by a newer measurement."""
-    return result["threads"], result["file"], result["frames"]
+    return result["threads"], result["file"], result["frames"], result["reader"]
 
 
 if __name__ == "__main__":

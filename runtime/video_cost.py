@@ -186,7 +186,7 @@ def count_plan(index: FrameIndex, table: PacketTable, numbers: NDArray[np.int64]
 def within(segments: NDArray[np.int64], last: int) -> NDArray[np.int64]:
     """The middle frame of each segment, or one before it that is not after `last` where the segment has one."""
     middles = segments.sum(axis=1) // 2
-    return np.maximum(np.minimum(middles, last), segments[:, 0])
+    return np.asarray(np.maximum(np.minimum(middles, last), segments[:, 0]), np.int64)
 
 
 def refers(codec: str, data: memoryview, length_bytes: int) -> bool:

@@ -98,8 +98,9 @@ class FileVideo(Video):
             runs = plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=self._gap)
             shares = share_runs(runs, self._num_threads) if self._reader.in_memory and not earlier_keys else None
             if shares is not None:
-                log = self._parallel.decode(shares, self._index, pending=pending, new_sink=new_sink, skip=skip)
-                self._damage.merge(log)
+                self._damage.merge(
+                    self._parallel.decode(shares, self._index, pending=pending, new_sink=new_sink, skip=skip)
+                )
             else:
                 self._decode_in_turn(runs, pending, sink, skip=skip)
             if not pending:
