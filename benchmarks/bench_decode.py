@@ -9,7 +9,8 @@ frame is, on average, from that of a plain decode of the whole file (`distance`,
 and whether all are equal to it bit for bit (`identical`). The reader "weaksvr segment" chooses the cheapest frame of
 each segment itself; `wrong` counts frames that are not of their segment.
 
-    python benchmarks/bench_decode.py [--clips FOLDER] [--out FILE] [--quick | --only FILE ...] [--threads N ...]
+    python benchmarks/bench_decode.py [--clips FOLDER] [--out FILE] [--quick | --only FILE ...]
+                                      [--threads N ...] [--frames N ...] [--readers NAME ...] [--enough SECONDS]
 
 Results are added to the file, clip by clip; the last line of stdout is its JSON document. Needs the `ffmpeg` binary
 and, for the other readers, `pip install --group bench`.
@@ -45,7 +46,7 @@ from weaksvr.runtime.video import shorter_side_size
 SIZE = 224
 FRAME_COUNTS = (16, 48)
 THREAD_COUNTS = (1, 2)
-MAX_REPEATS, ENOUGH_SECONDS = 3, 5.0  # a reader that took longer in all is not asked again
+MAX_REPEATS = 5
 _STRIP = 8
 
 
@@ -160,14 +161,17 @@ def reference_frames(clip: Clip, path: Path) -> dict[int, tuple[list[int], Path]
 
 
 def measure(
-    workers: dict[str, Worker], clip: Clip, path: Path, indices: list[int], reference: Path
+    workers: dict[str, Worker], clip: Clip, path: Path, indices: list[int], reference: Path, enough: float
 ) -> Iterator[dict[str, Any]]:
-    """One result a reader for one clip and one set of frames; the readers take turns."""
+    """One result a reader for one clip and one set of frames; the readers take turns.
+
+    A reader that has used `enough` seconds of processor time is not asked again.
+    """
     job = {"path": str(path), "indices": indices, "reference": str(reference), "num_frames": clip.num_frames}
     runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in workers}
     for repeat in range(MAX_REPEATS):
         for peer, worker in workers.items():
-            if repeat == 0 or sum(run.get("cpu_seconds", np.inf) for run in runs[peer]) < ENOUGH_SECONDS:
+            if repeat == 0 or sum(run.get("cpu_seconds", np.inf) for run in runs[peer]) < enough:
                 runs[peer].append(worker.run(**job, free=peer == SEGMENT))
     for peer, done in runs.items():
         sound = [run for run in done if "error" not in run]
@@ -210,27 +214,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="two small clips, 16 frames")
     parser.add_argument("--only", nargs="+", choices=[clip.file for clip in CLIPS], help="these clips")
     parser.add_argument("--threads", type=int, nargs="+", choices=THREAD_COUNTS, default=THREAD_COUNTS)
+    parser.add_argument("--frames", type=int, nargs="+", choices=FRAME_COUNTS, default=FRAME_COUNTS)
+    parser.add_argument("--enough", type=float, default=5.0, help="processor seconds of a reader, then no more repeats")
+    parser.add_argument(
+        "--readers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME", help="these readers"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         serve(options.worker, options.threads[0])
         return
     clips = [clip for clip in CLIPS if (clip.file in options.only if options.only else clip.quick or not options.quick)]
-    counts = FRAME_COUNTS[:1] if options.quick else FRAME_COUNTS
+    counts = FRAME_COUNTS[:1] if options.quick else options.frames
     kept = json.loads(options.out.read_text())["results"] if options.out.exists() else []
     document: dict[str, Any] = {"schema": 1, **surroundings(), "results": kept}
     for threads in options.threads:
         with contextlib.ExitStack() as stack:
-            workers = {peer: stack.enter_context(Worker(peer, threads)) for peer in PEERS}
+            workers = {peer: stack.enter_context(Worker(peer, threads)) for peer in options.readers}
             for clip, count in itertools.product(clips, counts):
                 path = make_clip(clip, options.clips)
                 indices, reference = reference_frames(clip, path)[count]
                 load = round(os.getloadavg()[0], 1)
                 new = [
                     {"threads": threads, "load": load, **result}
-                    for result in measure(workers, clip, path, indices, reference)
+                    for result in measure(workers, clip, path, indices, reference, options.enough)
                 ]
-                document["results"] = [result for result in document["results"] if cell(result) != cell(new[0])] + new
+                renewed = {cell(result) for result in new}
+                document["results"] = [old for old in document["results"] if cell(old) not in renewed] + new
                 write_text(options.out, json.dumps(document, indent=1) + "\n")
                 print(*(json.dumps(result) for result in new), sep="\n", file=sys.stderr, flush=True)
     print(json.dumps(document))
@@ -238,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def cell(result: dict[str, Any]) -> tuple[Any, ...]:
     """What results are replaced by a newer measurement."""
-    return result["threads"], result["file"], result["frames"]
+    return result["threads"], result["file"], result["frames"], result["reader"]
 
 
 if __name__ == "__main__":

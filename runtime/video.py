@@ -252,7 +252,7 @@ def open_video(
 
     Args:
         path: a local file or folder.
-        num_threads: threads of the decoder; 0 takes one a core, at most 4.
+        num_threads: threads for decoding; 0 takes one a core, at most 4.
         packet_budget: bytes of compressed video kept in memory (see `DEFAULT_PACKET_BUDGET`).
 
     Raises:

@@ -53,7 +53,8 @@ class FrameConverter:
     """Scales and converts pictures to upright RGB of one size, keeping its scaler from picture to picture.
 
     The colour matrix and range are the picture's own; where a file does not tell, BT.601 in limited range, which is
-    FFmpeg's default. High dynamic range is not tone-mapped.
+    FFmpeg's default. More than 8 bits are rounded to 8 after scaling. High dynamic range (PQ, HLG) is not tone-mapped:
+    the code values are taken through the matrix of BT.2020 and stay on their curve, so that such frames look flat.
     """
 
     def __init__(self, height: int, width: int, *, orientation: Orientation) -> None:

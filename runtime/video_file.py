@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -20,6 +21,7 @@ from .video_cost import CostModel, DecodePlan, count_plan, within
 from .video_decode import Begun, FrameSink, begin, count_pictures, decode_counted, decode_run, pictures
 from .video_index import NO_TIME, SKIP_CODECS, FrameIndex, Run, index_packets, plan_runs
 from .video_packets import DamageLog, PacketReader, hold_back, open_source, translate_errors
+from .video_parallel import ParallelDecoder, share_runs
 
 __all__ = ["FileVideo"]
 
@@ -40,6 +42,7 @@ class FileVideo(Video):
         try:
             with translate_errors(name, VideoFormatError, "cannot be read as a video"):
                 self._held_back = hold_back(self._source, self._reader.table) if index else 0
+                self._parallel = ParallelDecoder(path, name, self._reader)
                 first = self._first_picture()
                 self._index = index or self._count_frames()
         except BaseException:
@@ -59,21 +62,26 @@ class FileVideo(Video):
         return self._times[numbers]
 
     def _release(self) -> None:
+        self._parallel.close()
         self._source.container.close()
 
     def _read(self, numbers: NDArray[np.int64], height: int, width: int, put: PutFrame) -> None:
-        converter = FrameConverter(height, width, orientation=self._orientation)
         pending: set[int] = set(numbers.tolist())
 
-        def sink(number: int, frame: VideoFrame) -> None:
-            put(number, converter.convert(frame))
-            pending.discard(number)
+        def new_sink() -> FrameSink:
+            converter = FrameConverter(height, width, orientation=self._orientation)
+
+            def sink(number: int, frame: VideoFrame) -> None:
+                put(number, converter.convert(frame))
+                pending.discard(number)
+
+            return sink
 
         with translate_errors(self.name, VideoDecodeError, "cannot be decoded"):
             if self._index.packet is None:
-                decode_counted(self._source, self._reader, self._index, pending=pending, sink=sink)
+                decode_counted(self._source, self._reader, self._index, pending=pending, sink=new_sink())
             else:
-                self._decode_planned(self._index.packet, pending, sink)
+                self._decode_planned(self._index.packet, pending, new_sink)
         if pending:
             number, others = min(pending), len(pending) - 1
             raise VideoDecodeError(
@@ -81,18 +89,20 @@ class FileVideo(Video):
                 f"{f' (and {others} more)' if others else ''}; repair the file or take another one"
             )
 
-    def _decode_planned(self, packet: NDArray[np.int64], pending: set[int], sink: FrameSink) -> None:
+    def _decode_planned(self, packet: NDArray[np.int64], pending: set[int], new_sink: Callable[[], FrameSink]) -> None:
         """Each attempt is for what the one before left; the last one reads the whole file up to there."""
         attempts = [(True, 0)] if self._source.codec in SKIP_CODECS else []
+        sink = new_sink()
         for skip, earlier_keys in [*attempts, (False, 0), (False, 1)]:
             wanted = packet[sorted(pending)]
-            for run in plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=self._gap):
-                begun = self._take_begun(run)
-                log = decode_run(
-                    self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip, begun=begun
+            runs = plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=self._gap)
+            shares = share_runs(runs, self._num_threads) if self._reader.in_memory and not earlier_keys else None
+            if shares is not None:
+                self._damage.merge(
+                    self._parallel.decode(shares, self._index, pending=pending, new_sink=new_sink, skip=skip)
                 )
-                if log is not None:
-                    self._damage.merge(log)
+            else:
+                self._decode_in_turn(runs, pending, sink, skip=skip)
             if not pending:
                 return
         wanted = packet[sorted(pending)]
@@ -136,6 +146,15 @@ class FileVideo(Video):
         """What the decoder has begun, if it is this run. Only once, since the decoder goes on to other things then."""
         begun, self._begun = self._begun, None
         return begun if begun is not None and begun.start == run.start else None
+
+    def _decode_in_turn(self, runs: list[Run], pending: set[int], sink: FrameSink, *, skip: bool) -> None:
+        for run in runs:
+            begun = self._take_begun(run)
+            log = decode_run(
+                self._source, self._reader, self._index, run, pending=pending, sink=sink, skip=skip, begun=begun
+            )
+            if log is not None:
+                self._damage.merge(log)
 
     def _first_picture(self) -> VideoFrame:
         """The picture that tells size and orientation: the first key picture, or whatever the decoder shows first."""

@@ -75,7 +75,7 @@ class FolderVideo(Video):
         return DecodePlan(num_frames=count, num_packets=count, num_pictures=count, num_bytes=size, num_runs=count)
 
     def _cheapest(self, segments: NDArray[np.int64]) -> NDArray[np.int64]:
-        return segments.sum(axis=1) // 2  # every picture stands for itself
+        return np.asarray(segments.sum(axis=1) // 2, np.int64)  # every picture stands for itself
 
     def _release(self) -> None:
         self._files = []

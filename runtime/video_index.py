@@ -91,7 +91,7 @@ def index_packets(table: PacketTable, *, codec: str, progressive: bool, timed: b
         table: all packets.
         codec: name of the decoder.
         progressive: whether the pictures are coded as whole frames; fields may come as packets of their own.
-        timed: whether the container stores presentation times (AVI does not).
+        timed: whether the container stores presentation times (AVI and ASF do not).
     """
     pts = table.pts[table.shown]
     if codec not in _ONE_PICTURE_A_PACKET or not progressive or (codec in _REORDERING and not timed):

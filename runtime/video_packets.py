@@ -39,7 +39,7 @@ FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", 
 
 ACCEPTED = "mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv"
 
-_UNTIMED_FORMATS = frozenset({"avi"})
+_UNTIMED_FORMATS = frozenset({"avi", "asf"})  # one time stamp a packet, which is not that of display with B-frames
 _PROGRESSIVE_ORDERS = frozenset({0, 1})  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 # With several threads these hand out pictures before it is known whether they are damaged.
 _LATE_DAMAGE_CODECS = frozenset({"mpeg4"})

@@ -82,6 +82,9 @@ MADE = [
     Clip("short.mkv", "libx264", SHORT),
     Clip("short.flv", "libx264", SHORT),
     Clip("short.avi", "libx264", SHORT),
+    Clip("short.asf", "libx264", SHORT),
+    Clip("short.mov", "libx264", SHORT),
+    Clip("short.3gp", "libx264", SHORT),
     Clip("slices.mp4", "libx264", x264(keyint=16, slices=4, bframes=2)),
     Clip("interlaced.mp4", "libx264", x264(keyint=16, interlaced=1, bframes=2)),
     Clip("fragments.mp4", "libx264", SHORT, {"movflags": "frag_keyframe+empty_moov"}),
@@ -106,6 +109,10 @@ MADE = [
     Clip("mjpeg.avi", "mjpeg", pixels="yuvj420p"),
     Clip("ffv1.mkv", "ffv1"),
     Clip("wmv2.wmv", "wmv2", {"g": "12"}),
+    Clip("mpeg1.mkv", "mpeg1video", {"bf": "2", "g": "9"}),
+    Clip("sorenson.flv", "flv", {"g": "12"}),
+    Clip("prores.mov", "prores_ks", pixels="yuv422p10le"),
+    Clip("jpeg2000.mov", "jpeg2000"),
 ]
 
 

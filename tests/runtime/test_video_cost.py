@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from weaksvr.runtime.errors import OptionError, VideoError
 from weaksvr.runtime.video import open_video
 from weaksvr.runtime.video_cost import CostModel, refers
-from weaksvr.runtime.video_index import PacketTable
+from weaksvr.runtime.video_index import PacketTable, Run
+from weaksvr.runtime.video_parallel import share_runs
 
 HEIGHT, WIDTH, NUM_FRAMES = 96, 128, 120
 X264 = {"x264-params": "keyint=50:min-keyint=50:scenecut=0:bframes=3:b-adapt=0:b-pyramid=normal"}
@@ -155,6 +156,24 @@ def test_cheapest_is_the_least_of_all_choices(data):
     found = model.cheapest(segments)
     assert np.all((segments[:, 0] <= found) & (found < segments[:, 1]))
     assert model.cost(found) == brute_force(model, segments)
+
+
+def run(start: int, stop: int) -> Run:
+    return Run(start=start, stop=stop, needed=frozenset({stop - 1}))
+
+
+def test_runs_are_shared_evenly_or_not_at_all():
+    runs = [run(0, 10), run(20, 25), run(30, 35)]
+    assert share_runs(runs, 2) == [[runs[0]], [runs[1], runs[2]]]
+    assert share_runs(runs, 1) is None
+    assert share_runs(runs[:1], 4) is None
+    assert share_runs([run(0, 90), run(95, 100)], 2) is None
+    assert share_runs(runs, 4) is None  # three runs do not keep four threads busy
+    many = [run(10 * place, 10 * place + 6) for place in range(11)]
+    shares = share_runs(many, 4)
+    assert shares is not None
+    assert sorted(run.start for share in shares for run in share) == [run.start for run in many]
+    assert all(share == sorted(share, key=lambda run: run.start) for share in shares)
 
 
 @pytest.mark.parametrize("segments", [[(0, 0)], [(5, 3)], [(-1, 4)], [(0, NUM_FRAMES + 1)]])

@@ -1,0 +1,119 @@
+"""Writes the tables of the documents from the results of the benchmarks, so that no number is copied by hand.
+
+python benchmarks/report.py
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from decode_clips import CLIPS, Clip
+from decode_peers import PEERS, SEGMENT
+
+__all__ = ["decode_document"]
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
+DOCUMENT = ROOT / "docs" / "decode.md"
+OURS = "weaksvr"
+SAME_PICTURE = 8.0
+"""Grey levels, on average over a frame: so far apart are the same pictures after different scalers at most."""
+
+_INTRODUCTION = """\
+# Decoding: how fast, against whom
+
+This file is written by `benchmarks/report.py` from `benchmarks/results/decode.json`, which `benchmarks/bench_decode.py`
+measures. Each reader opens the file anew, takes 16 or 48 frames (the middles of equal segments) and scales them to 224
+lines or columns on the shorter side: index, plan, decoding and conversion all count. Readers run one at a time, in
+turns, bound to as many cores as they may use threads.
+
+Clips are made by `ffmpeg` from one scene, 25 frames a second, in which every frame spells its number. A reader is
+**exact** where all its frames spell the numbers that were asked for and look like those of a plain decode of the whole
+file, up to the scaler; those of weaksvr are checked to be equal to it bit for bit. † marks readers that returned a
+wrong frame, ✗ those that failed; neither counts as a peer. "gain" is the best exact peer's time divided by weaksvr's.
+`segment` lets the decoder take the frame of each segment that costs least (`Video.cheapest`); its gain is against the
+same peer.
+"""
+
+
+def decode_document(document: dict[str, Any]) -> str:
+    """The text of docs/decode.md."""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(document["versions"].items()))
+    loads = [result["load"] for result in document["results"]]
+    parts = [
+        _INTRODUCTION,
+        f"Measured on {document['date']}: {document['cpu']}, {document['cores']} cores, Python {document['python']}, "
+        f"clips by {document['encoder']}; {versions}. Load of the machine meanwhile, by other programs too: "
+        f"{min(loads)} to {max(loads)}.\n",
+    ]
+    absent = _absent(document["results"])
+    if absent:
+        parts.append("Not measured: " + "; ".join(absent) + ".\n")
+    for threads, frames in itertools.product((1, 2), (16, 48)):
+        found = [r for r in document["results"] if (r["threads"], r["frames"]) == (threads, frames)]
+        if found:
+            parts.append(_section(found, threads, frames))
+    return "\n".join(parts)
+
+
+def _section(results: Sequence[dict[str, Any]], threads: int, frames: int) -> str:
+    measure = "cpu_seconds" if threads == 1 else "seconds"
+    kind = "processor time" if threads == 1 else "time"
+    title = f"## {frames} frames, {threads} thread{'s' if threads > 1 else ''}: milliseconds of {kind}, best run\n"
+    peers = [peer for peer in PEERS if peer not in {OURS, SEGMENT}]
+    head = ["clip", OURS, "segment", *peers, "gain", "gain of segment"]
+    lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    for clip in CLIPS:
+        of_clip = {result["reader"]: result for result in results if result["file"] == clip.file}
+        if OURS in of_clip:
+            lines.append(_row(_cells(clip, of_clip, peers, measure)))
+    return "\n".join([title, *lines, ""])
+
+
+def _cells(clip: Clip, results: dict[str, dict[str, Any]], peers: Sequence[str], measure: str) -> list[str]:
+    best = [min(results[peer][measure]) for peer in peers if peer in results and _exact(results[peer])]
+
+    def gain(reader: str) -> str:
+        result = results.get(reader, {"error": ""})
+        return f"**{min(best) / min(result[measure]):.2f}**" if best and _exact(result) else "-"
+
+    return [
+        f"{clip.name}, {clip.height}p, {clip.seconds} s",
+        *(_time(results.get(reader), measure) for reader in (OURS, SEGMENT, *peers)),
+        gain(OURS),
+        gain(SEGMENT),
+    ]
+
+
+def _exact(result: dict[str, Any]) -> bool:
+    return "error" not in result and result["wrong"] == 0 and result.get("distance", 0) < SAME_PICTURE
+
+
+def _time(result: dict[str, Any] | None, measure: str) -> str:
+    if result is None:
+        return "-"
+    if "error" in result:
+        return "✗"
+    return f"{min(result[measure]) * 1000:.0f}{'' if _exact(result) else ' †'}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _absent(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Readers that failed everywhere, with their first message."""
+    lines = []
+    for peer in PEERS:
+        found = [result for result in results if result["reader"] == peer]
+        if found and all("error" in result for result in found):
+            lines.append(f"{peer} ({found[0]['error']})")
+    return lines
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(decode_document(json.loads(RESULTS.read_text())), encoding="utf-8")
