@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import click
 
 from .entry import one_line, print_json, run
-from .options import bundle_option, device_option, json_option, precision_option, version_option
+from .options import (
+    backend_option,
+    bundle_option,
+    device_option,
+    json_option,
+    precision_option,
+    sampling_option,
+    version_option,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -38,6 +46,8 @@ SECONDS_BETWEEN_LINES = 30.0  # of progress, where stderr is no terminal
     "--threads", "num_threads", type=int, metavar="N", help="For decoding and networks together.  [default: all cores]"
 )
 @bundle_option
+@sampling_option
+@backend_option
 @device_option
 @precision_option
 @json_option
