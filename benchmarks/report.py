@@ -35,7 +35,8 @@ Clips are made by `ffmpeg` from one scene, 25 frames a second, in which every fr
 **exact** where all its frames spell the numbers that were asked for and look like those of a plain decode of the whole
 file, up to the scaler; those of weaksvr are checked to be equal to it bit for bit. † marks readers that returned a
 wrong frame, ✗ those that failed; neither counts as a peer. ¹ marks
-a single run, which pays for what a library does at its first use. "gain" is the best exact peer's time divided by weaksvr's.
+a single run, which pays for what a library does at its first use. "gain" is the best exact peer's time divided by
+weaksvr's.
 `segment` lets the decoder take the frame of each segment that costs least (`Video.cheapest`); its gain is against the
 same peer.
 """
