@@ -34,7 +34,9 @@ turns, bound to as many cores as they may use threads.
 Clips are made by `ffmpeg` from one scene, 25 frames a second, in which every frame spells its number. A reader is
 **exact** where all its frames spell the numbers that were asked for and look like those of a plain decode of the whole
 file, up to the scaler; those of weaksvr are checked to be equal to it bit for bit. † marks readers that returned a
-wrong frame, ✗ those that failed; neither counts as a peer. "gain" is the best exact peer's time divided by weaksvr's.
+wrong frame, ✗ those that failed; neither counts as a peer. ¹ marks
+a single run, which pays for what a library does at its first use. "gain" is the best exact peer's time divided by
+weaksvr's.
 `segment` lets the decoder take the frame of each segment that costs least (`Video.cheapest`); its gain is against the
 same peer.
 """
@@ -98,7 +100,8 @@ def _time(result: dict[str, Any] | None, measure: str) -> str:
         return "-"
     if "error" in result:
         return "✗"
-    return f"{min(result[measure]) * 1000:.0f}{'' if _exact(result) else ' †'}"
+    once = " ¹" if len(result[measure]) == 1 else ""
+    return f"{min(result[measure]) * 1000:.0f}{once}{'' if _exact(result) else ' †'}"
 
 
 def _row(cells: Sequence[str]) -> str:

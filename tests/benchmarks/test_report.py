@@ -60,6 +60,6 @@ def test_readers_with_wrong_frames_are_marked_and_are_no_peers(results):
     by_reader["video_reader-rs"]["cpu_seconds"] = [1.0]
     (line,) = [line for line in document(made).splitlines() if line.startswith("| x264 defaults, 720p")]
     assert "| 400 |" in line
-    assert line.count("100 †") == 2
+    assert line.count("100 ¹ †") == 2
     assert "| ✗ |" in line
     assert line.endswith("| **2.50** | **0.50** |")
