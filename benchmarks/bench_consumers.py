@@ -160,14 +160,7 @@ def _repeated(array: NDArray[Any], rows: int) -> NDArray[Any]:
 def networks_of(bundle: Bundle, inputs: Mapping[str, NDArray[Any]]) -> Iterator[NewNetwork]:
     """All networks of a bundle, and the precisions that it has not, made of those in fp32."""
     for file in bundle.manifest.files:
-        network = NewNetwork(
-            role=file.role,
-            precision=file.precision,
-            opset=file.opset,
-            inputs=file.inputs,
-            outputs=file.outputs,
-            data=bundle.read(file),
-        )
+        network = NewNetwork.of(file, bundle.read(file))
         yield network
         if bundle.manifest.precisions == ("fp32",):
             yield to_fp16(network)

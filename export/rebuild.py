@@ -181,17 +181,7 @@ def _variant(bundle: Bundle, precision: str) -> Variant:
 
 
 def _networks(bundle: Bundle) -> list[NewNetwork]:
-    return [
-        NewNetwork(
-            role=file.role,
-            precision=file.precision,
-            opset=file.opset,
-            inputs=file.inputs,
-            outputs=file.outputs,
-            data=bundle.read(file),
-        )
-        for file in bundle.manifest.files
-    ]
+    return [NewNetwork.of(file, bundle.read(file)) for file in bundle.manifest.files]
 
 
 def _new_tokenizer(bundle: Bundle) -> NewTokenizer | None:

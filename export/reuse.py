@@ -95,14 +95,5 @@ def _changed(was: Mapping[str, Any], inputs: Inputs) -> list[str]:
 
 def _fp32(bundle: Bundle) -> dict[str, NewNetwork]:
     return {
-        file.role: NewNetwork(
-            role=file.role,
-            precision=file.precision,
-            opset=file.opset,
-            inputs=file.inputs,
-            outputs=file.outputs,
-            data=bundle.read(file),
-        )
-        for file in bundle.manifest.files
-        if file.precision == "fp32"
+        file.role: NewNetwork.of(file, bundle.read(file)) for file in bundle.manifest.files if file.precision == "fp32"
     }

@@ -181,6 +181,12 @@ class NewNetwork:
     outputs: tuple[TensorSpec, ...]
     data: bytes = dataclasses.field(repr=False)
 
+    @classmethod
+    def of(cls, file: NetworkFile, data: bytes) -> Self:
+        """A network that is in a bundle already, to be written anew."""
+        kept = ("role", "precision", "opset", "inputs", "outputs")
+        return cls(**{name: getattr(file, name) for name in kept}, data=data)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewTokenizer:

@@ -12,6 +12,7 @@ from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import json_option, version_option
 from .engine_options import chosen_engines, engine_options
 from .export import print_variants, shown_progress
+from .gate_options import gate_options
 
 __all__ = ["command", "main"]
 
@@ -27,21 +28,7 @@ __all__ = ["command", "main"]
     help="Pairs of videos on which verdicts are compared.  [default: none, networks are compared on noise alone]",
 )
 @engine_options
-@click.option(
-    "--gate-pairs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="Pairs whose verdicts are compared: those given, then others of the same videos.",
-)
-@click.option(
-    "--limit",
-    "limits",
-    metavar="PRECISION.NAME=X",
-    multiple=True,
-    help="Change what the gate asks, e.g. fp16.cosine=0.999. Names: difference, cosine, flips, auc, tie. Repeatable.",
-)
+@gate_options
 @json_option
 @version_option
 def command(

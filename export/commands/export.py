@@ -16,6 +16,7 @@ from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import json_option, version_option
 from ...runtime.errors import MissingExtraError
 from .engine_options import chosen_engines, engine_options
+from .gate_options import gate_options
 
 if TYPE_CHECKING:
     from ...runtime.bundle import Bundle
@@ -62,21 +63,7 @@ _USED_LATE = (_OF_EXTRA_CPU, "onnxscript")  # looked for before the work, which 
     help="Add TensorRT engines for the GPU of this machine, of fp32 and, with --fp16, of fp16.",
 )
 @engine_options
-@click.option(
-    "--gate-pairs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="Pairs whose verdicts are compared: those given, then others of the same videos.",
-)
-@click.option(
-    "--limit",
-    "limits",
-    metavar="PRECISION.NAME=X",
-    multiple=True,
-    help="Change what the gate asks, e.g. int8.flips=0.002. Names: difference, cosine, flips, auc, tie. Repeatable.",
-)
+@gate_options
 @click.option("--name", help="Name shown with every result.  [default: the RUN folder's or the model's]")
 @click.option("--description", help="What the model knows, in a sentence.  [default: the data it was trained on]")
 @click.option(
