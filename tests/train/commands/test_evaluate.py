@@ -37,7 +37,7 @@ def test_validation_gives_what_training_wrote(commands, data, run_folder):
     assert document["schema"] == "weaksvr.evaluate/1"
     assert (document["split"], document["num_videos"], document["num_pairs"]) == ("val", 6, 9)
     assert document["model"] == str(run_folder)
-    assert document["ran_on"] == "cpu, PyTorch, fp32, three-view-4"
+    assert document["ran_on"] == "cpu, PyTorch, fp32, three-view-8"
     kept = json.loads((run_folder / "checkpoint" / "config.json").read_text())["metrics"]["val"]
     for method in ("vector", "alignment"):
         result = document["methods"][method]
