@@ -52,8 +52,12 @@ def _offer(bundle: Bundle) -> Finding:
     precisions = []
     for precision in manifest.precisions:
         roles = [file.role for file in manifest.files if file.precision == precision]
-        methods = [entry.method for entry in manifest.thresholds if entry.precision == precision]
-        known = f"calibrated for {' and '.join(methods)}" if methods else "not calibrated"
+        by_sampling: dict[str, list[str]] = {}
+        for entry in manifest.thresholds:
+            if entry.precision == precision:
+                by_sampling.setdefault(entry.sampling, []).append(entry.method)
+        calibrated = ", ".join(f"{' and '.join(methods)} at {sampling}" for sampling, methods in by_sampling.items())
+        known = f"calibrated for {calibrated}" if calibrated else "not calibrated"
         precisions.append(f"{precision} ({', '.join(roles)}; {known})")
     what = f"{manifest.name}: {' and '.join(precisions)}; {manifest.sampling.key}"
     return Finding(topic="bundle", name="model", what=what)
