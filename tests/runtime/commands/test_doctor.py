@@ -491,7 +491,8 @@ def test_all_is_well(environment, toys):
     assert found.stdout.splitlines()[0] == "READY"
     rows = rows_of(found.stdout)
     assert {row[0] for row in rows.values()} == {"ok"}
-    assert rows["model"][1] == "toy: fp32 (vision, temporal, text; calibrated for vector and alignment at uniform-4); uniform-4"
+    known = "calibrated for vector and alignment at uniform-4"
+    assert rows["model"][1] == f"toy: fp32 (vision, temporal, text; {known}); uniform-4"
     assert rows["networks"][1] == f"cpu (CPUExecutionProvider), fp32, {len(os.sched_getaffinity(0))} threads"
     assert rows["verdicts"][1] == "uniform-4; vector (default) at 0.25, alignment at 0.02"
     assert rows["video"][1].startswith("decodes h264, ")
