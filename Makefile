@@ -33,7 +33,7 @@ verify: $(RUNTIME)/.installed
 	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4; test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(DEV)/bin/python -m pytest -q
 
 build/types/weaksvr:
 	@mkdir -p build/types
