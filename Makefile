@@ -33,7 +33,9 @@ verify: $(RUNTIME)/.installed
 	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4; test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q
+	$(DEV)/bin/python -m pytest -q tests/export
+	$(DEV)/bin/python -m pytest -q tests/runtime
+	$(DEV)/bin/python -m pytest -q tests --ignore tests/export --ignore tests/runtime
 
 build/types/weaksvr:
 	@mkdir -p build/types
