@@ -133,14 +133,17 @@ def _table(data: LabelledPairs, threshold: float, *, named: bool) -> dict[str, A
         entry["named"] = dict(entry["named"].most_common())
         by_kind[kind] = entry
     different_without = sum(not same and not found.differences for same, found in explained)
-    same_with = sum(same and bool(found.differences) for same, found in explained)
+    same_with = [bool(same and found.differences) for same, found in explained]
     return {
         "kinds": by_kind,
         "verdict": {
             "different": sum(not same for same, _ in explained),
             "different_but_no_place": different_without,
             "same": sum(same for same, _ in explained),
-            "same_but_a_place": same_with,
+            "same_but_a_place": sum(same_with),
+            "same_but_a_place_truly_different": sum(
+                found and not pair.same for found, pair in zip(same_with, data.pairs, strict=True)
+            ),
         },
     }
 
