@@ -23,11 +23,14 @@ from weaksvr.runtime.evaluate import pair_distances
 from weaksvr.runtime.explain import Difference, Explanation, explain
 from weaksvr.runtime.resampling import Links, binomial_interval
 from weaksvr.runtime.storage import write_text
+from weaksvr.runtime.stretches import ALIKE
 from workbench_pairs import LabelledPairs, TrueStep, circumstances, read_pairs_of
 
 Spans = list[tuple[float, float]]
 METHOD = "alignment"
 PLACES = (0.1, 0.5)
+AROUND = (0.27, 0.33, ALIKE, 0.45, 0.51)
+"""Values of `alike` that are tried on the validation pairs."""
 
 
 class Truth:
@@ -78,7 +81,9 @@ def _steps_of(difference: Difference, script: Sequence[TrueStep]) -> set[str]:
     return {script[number - 1].name for number in numbers}
 
 
-def _explained(data: LabelledPairs, threshold: float, *, named: bool) -> list[tuple[bool, Explanation]]:
+def _explained(
+    data: LabelledPairs, threshold: float, *, named: bool, alike: float = ALIKE
+) -> list[tuple[bool, Explanation]]:
     """The verdict and the explanation of every pair."""
     distances = pair_distances(data.videos, data.pairs, method=METHOD)
     return [
@@ -89,6 +94,7 @@ def _explained(data: LabelledPairs, threshold: float, *, named: bool) -> list[tu
                 data.videos[second],
                 same=bool(distance <= threshold),
                 script=data.scripts[first] if named else None,
+                alike=alike,
             ),
         )
         for distance, (first, second) in zip(distances, data.names, strict=True)
@@ -108,6 +114,21 @@ def _judged(data: LabelledPairs, row: int, found: Sequence[Difference], *, named
     if named:
         judged["steps"] = alone and places[0] >= max(PLACES) and _steps_of(found[0], first) == truth.steps
     return judged
+
+
+def _around(data: LabelledPairs, threshold: float) -> list[dict[str, float]]:
+    """What becomes of same and of different pairs with other values of `alike`, without a script."""
+    rows = []
+    for alike in AROUND:
+        explained = _explained(data, threshold, named=False, alike=alike)
+        judged: dict[bool, list[bool]] = {True: [], False: []}
+        for row, (pair, (_, found)) in enumerate(zip(data.pairs, explained, strict=True)):
+            right = not found.differences
+            if not pair.same:
+                right = _judged(data, row, found.differences, named=False)[f"place_{max(PLACES)}"]
+            judged[pair.same].append(right)
+        rows.append({"alike": alike, "same": float(np.mean(judged[True])), "different": float(np.mean(judged[False]))})
+    return rows
 
 
 def _table(data: LabelledPairs, threshold: float, *, named: bool) -> dict[str, Any]:
@@ -164,6 +185,7 @@ def main() -> None:
         **circumstances(model),
         "method": METHOD,
         "threshold": threshold,
+        "around": _around(splits["val"], threshold),
         "splits": {
             split: {
                 "pairs": len(data.pairs),

@@ -44,6 +44,11 @@ def test_what_is_named(split, script):
     assert f"| {' | '.join(cells)} |" in TEXT
 
 
+@pytest.mark.parametrize("row", EXPLAINED["around"], ids=lambda row: str(row["alike"]))
+def test_what_other_numbers_do(row):
+    assert f"| {row['alike']} | {percent(row['same'])} | {percent(row['different'])} |" in TEXT
+
+
 def test_how_often_verdict_and_explanation_disagree():
     verdict = EXPLAINED["splits"]["test"]["without_script"]["verdict"]
     one_line = " ".join(TEXT.split())
