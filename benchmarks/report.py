@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from decode_clips import CLIPS, Clip
-from decode_peers import PEERS, SEGMENT
+from decode_peers import OURS, PEERS, SEGMENT
 
 __all__ = ["decode_document"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
 DOCUMENT = ROOT / "docs" / "decode.md"
-OURS = "weaksvr"
 SAME_PICTURE = 8.0
 """Grey levels, on average over a frame: so far apart are the same pictures after different scalers at most."""
 
@@ -39,6 +38,10 @@ a single run, which pays for what a library does at its first use. "gain" is the
 weaksvr's.
 `segment` lets the decoder take the frame of each segment that costs least (`Video.cheapest`); its gain is against the
 same peer.
+
+"decoder alone" is what FFmpeg's decoder needs for just the pictures that weaksvr gives to it: no exact reader that uses
+this decoder can be faster without knowing more of the pictures than that others refer to them. What lies between is
+opening, listing the packets and converting the frames.
 """
 
 
@@ -67,16 +70,19 @@ def _section(results: Sequence[dict[str, Any]], threads: int, frames: int) -> st
     kind = "processor time" if threads == 1 else "time"
     title = f"## {frames} frames, {threads} thread{'s' if threads > 1 else ''}: milliseconds of {kind}, best run\n"
     peers = [peer for peer in PEERS if peer not in {OURS, SEGMENT}]
-    head = ["clip", OURS, "segment", *peers, "gain", "gain of segment"]
+    alone = any("alone_cpu_seconds" in result for result in results)
+    head = ["clip", OURS, *(["decoder alone"] if alone else []), "segment", *peers, "gain", "gain of segment"]
     lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     for clip in CLIPS:
         of_clip = {result["reader"]: result for result in results if result["file"] == clip.file}
         if OURS in of_clip:
-            lines.append(_row(_cells(clip, of_clip, peers, measure)))
+            lines.append(_row(_cells(clip, of_clip, peers, measure, alone=alone)))
     return "\n".join([title, *lines, ""])
 
 
-def _cells(clip: Clip, results: dict[str, dict[str, Any]], peers: Sequence[str], measure: str) -> list[str]:
+def _cells(
+    clip: Clip, results: dict[str, dict[str, Any]], peers: Sequence[str], measure: str, *, alone: bool
+) -> list[str]:
     best = [min(results[peer][measure]) for peer in peers if peer in results and _exact(results[peer])]
 
     def gain(reader: str) -> str:
@@ -85,7 +91,9 @@ def _cells(clip: Clip, results: dict[str, dict[str, Any]], peers: Sequence[str],
 
     return [
         f"{clip.name}, {clip.height}p, {clip.seconds} s",
-        *(_time(results.get(reader), measure) for reader in (OURS, SEGMENT, *peers)),
+        _time(results[OURS], measure),
+        *([_time(results[OURS], "alone_cpu_seconds")] if alone else []),
+        *(_time(results.get(reader), measure) for reader in (SEGMENT, *peers)),
         gain(OURS),
         gain(SEGMENT),
     ]
@@ -96,10 +104,10 @@ def _exact(result: dict[str, Any]) -> bool:
 
 
 def _time(result: dict[str, Any] | None, measure: str) -> str:
-    if result is None:
-        return "-"
-    if "error" in result:
+    if result is not None and "error" in result:
         return "✗"
+    if result is None or measure not in result:
+        return "-"
     once = " ¹" if len(result[measure]) == 1 else ""
     return f"{min(result[measure]) * 1000:.0f}{once}{'' if _exact(result) else ' †'}"
 
