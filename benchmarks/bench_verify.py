@@ -16,6 +16,7 @@ imports, loading, one verdict. The last line of stdout is the results file's JSO
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -234,7 +235,10 @@ def main() -> None:
         },
         "gain_against": {"warm": peer},
         "warm": _summary(warm, peer),
-        "versions": {name: version_of(name) for name in ("weaksvr", best.split(" + ")[0])},
+        "versions": {
+            **{peer: version_of(peer) for peer in ("weaksvr", best.split(" + ")[0])},
+            **{name: importlib.metadata.version(name) for name in ("torch", "onnxruntime")},
+        },
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "load": round(os.getloadavg()[0], 1),
     }
