@@ -50,7 +50,7 @@ def check_weights_cache() -> Finding:
 
 
 def check_embedding_cache() -> Finding:
-    """Where embeddings are kept, and how much is there; commands do without, so trouble is a warning."""
+    """Where embeddings are kept, and how much is there; what cannot be used is done without, so that is a warning."""
     try:
         cache = find_cache(os.environ)
     except OptionError as error:
