@@ -213,8 +213,8 @@ def _attach_cache(model: Model) -> None:
     from .identity import identity_of  # which knows `Model`
 
     opened = open_cache()
-    if opened is None:
-        return
+    if opened is None or "tensorrt" in model.backend.provider.lower():
+        return  # an engine depends on more than the identity names
     sampling = model.embedder.sampling
     computes = (identity_of(model).digest, type(model.backend).__name__, model.backend.device, platform.machine())
     model.embedder.cache = EmbeddingCache(
