@@ -10,6 +10,7 @@ from .entry import one_line, print_json, run
 from .options import (
     backend_option,
     bundle_option,
+    cache_option,
     device_option,
     json_option,
     method_option,
@@ -34,6 +35,7 @@ __all__ = ["main", "verify"]
 @device_option
 @precision_option
 @sampling_option
+@cache_option
 @json_option
 @version_option
 def verify(a: str, b: str, *, method: Any, threshold: float | None, as_json: bool, **model_options: Any) -> int:
