@@ -250,11 +250,13 @@ class Embedder:
         return self.embed_read(self.read(path, start=start, end=end), known)
 
     def embed_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[VideoEmbedding]:
-        """`read_together` what the cache does not know, then embed each alone. Raises as they do.
+        """`read_together` and `embed_sampled`; with a cache only what it does not know. Raises as they do.
 
-        Alone, because what is beside a video in a batch may change the last bits of its embedding, and the cache gives
-        back what was computed beside another video, or beside none.
+        With a cache each video is embedded alone: what is beside it in a batch changes its last digits,
+        and what is kept must not depend on that.
         """
+        if self.cache is None:
+            return self.embed_sampled(self.read_together(paths))
         known = [self.look(path) for path in paths]
         missing = [path for path, looked in zip(paths, known, strict=True) if looked.found is None]
         read = iter(self.read_together(missing))
