@@ -33,9 +33,7 @@ verify: $(RUNTIME)/.installed
 	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4; test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q tests/export
-	$(DEV)/bin/python -m pytest -q tests/runtime
-	$(DEV)/bin/python -m pytest -q tests --ignore tests/export --ignore tests/runtime
+	$(DEV)/bin/python -m pytest -q tests
 
 build/types/weaksvr:
 	@mkdir -p build/types
@@ -69,6 +67,7 @@ bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_compare.py runs/workbench --kept build/workbench_pairs.pkl
 	$(DEV)/bin/python -m pip install --quiet --group bench
 	$(DEV)/bin/python benchmarks/bench_decode.py --clips build/decode_clips > /dev/null
+	$(DEV)/bin/python benchmarks/bench_verify.py build/verify --clips build/decode_clips > /dev/null
 	$(DEV)/bin/python benchmarks/report.py
 
 format: $(DEV)/.installed
