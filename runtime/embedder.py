@@ -17,6 +17,7 @@ from .preprocess import normalize, read_frames
 from .sampling import frame_indices
 from .spec import PreprocessSpec, SamplingSpec
 from .video import open_video
+from .video_part import VideoPart
 
 __all__ = ["Embedder", "SampledVideo", "TextEmbedding", "Tokenize", "VideoEmbedding"]
 
@@ -171,25 +172,23 @@ class Embedder:
             OptionError: if `start` and `end` do not bound a part.
             VideoError: if the video cannot be used.
         """
-        name = os.fsdecode(path)
-        part = _part(start, end)
+        wanted = VideoPart(path=os.fsdecode(path), start=start, end=end)
         with open_video(path, num_threads=self.decode_threads if num_threads is None else num_threads) as video:
             allowed = np.arange(video.num_frames, dtype=np.int64)
-            if part is not None:
+            if start is not None or end is not None:
                 times = video.times(allowed)
-                allowed = allowed[(times >= part[0]) & (times < part[1])]
-                name = f"{name} from {part[0]:g} s" + (f" to {part[1]:g} s" if end is not None else "")
+                allowed = allowed[(times >= (start or 0)) & (times < (math.inf if end is None else end))]
             first = int(allowed[0]) if len(allowed) else 0  # frames are in the order of time, so the part is one run
             try:
                 indices = first + frame_indices(
                     len(allowed), self.sampling, choose=lambda segments: video.cheapest(segments + first) - first
                 )
             except TooFewFramesError as error:
-                raise TooFewFramesError(error.num_frames, error.needed, name) from None
+                raise TooFewFramesError(error.num_frames, error.needed, str(wanted)) from None
             unique, inverse = np.unique(indices, return_inverse=True)
             frames = read_frames(video, unique, self.preprocess)[inverse.reshape(indices.shape)]
             return SampledVideo(
-                path=os.fsdecode(path),
+                path=wanted.path,
                 frames=frames,
                 indices=indices,
                 times_seconds=video.times(indices.reshape(-1)).reshape(indices.shape),
@@ -198,8 +197,8 @@ class Embedder:
                 notes=tuple(video.damaged),
             )
 
-    def read_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[SampledVideo]:
-        """`read` a few whole videos at the same time, while the networks are loaded if they are not yet.
+    def read_together(self, paths: Sequence[str | os.PathLike[str] | VideoPart]) -> list[SampledVideo]:
+        """`read` a few videos, or parts of them, at the same time, while the networks are loaded if they are not yet.
 
         All of them are in memory at the end; `pipeline.embed_stream` is for many.
 
@@ -215,7 +214,10 @@ class Embedder:
         # A decoder that gets fewer threads than it could use is faster than two that fight for the same cores.
         each = max(1, self.decode_threads // len(paths)) if self.decode_threads else 0
         with ThreadPoolExecutor(len(paths), thread_name_prefix="weaksvr-read") as pool:
-            reading = [pool.submit(self.read, path, num_threads=each) for path in paths]
+            reading = [
+                pool.submit(self.read, part.path, start=part.start, end=part.end, num_threads=each)
+                for part in map(VideoPart.of, paths)
+            ]
             self.warm_up()
             return [video.result() for video in reading]
 
@@ -332,17 +334,6 @@ def _chunks(videos: Sequence[SampledVideo]) -> Iterator[NDArray[np.uint8]]:
         touched = range(start // each, min(len(rows), -(-stop // each)))
         parts = [rows[i][max(0, start - i * each) : stop - i * each] for i in touched]
         yield parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _part(start: float | None, end: float | None) -> tuple[float, float] | None:
-    """The bounds in seconds, None if the whole video is meant."""
-    if start is None and end is None:
-        return None
-    first = 0.0 if start is None else float(start)
-    last = math.inf if end is None else float(end)
-    if not (0 <= first < last and math.isfinite(first)):
-        raise OptionError(f"{start = } and {end = } must be seconds with 0 <= start < end")
-    return first, last
 
 
 def _in_time_order(
