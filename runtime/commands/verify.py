@@ -83,6 +83,8 @@ def verify(
     part_b = (options.pop("start"), options.pop("end"))
     out, fresh = options.pop("out"), options.pop("fresh")
     if references:
+        if not (videos or lists):
+            raise click.UsageError("give the videos to compare with the references, or --list FILE.")
         from ..recordings import read_recordings
         from ..video_part import VideoPart
         from .verify_list import print_list, verify_list

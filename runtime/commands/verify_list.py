@@ -51,6 +51,8 @@ def print_list(result: InspectionResult) -> None:
             nearest = f"  (nearest: {found.reference})" if len(result.references) > 1 else ""
             part = VideoPart(path=found.recording, start=found.start, end=found.end)
             click.echo(f"{found.verdict.upper():<10} {found.distance:.4f}  {one_line(str(part) + nearest)}")
+            for note in found.notes:
+                click.echo(f"  {'note':<10} {one_line(note)}")
     counts = ", ".join(f"{number} {name}" for name, number in result.counts.items() if number)
     reused = f"; {result.reused} of them compared before" if result.reused else ""
     where = "" if result.out is None else f"{one_line(result.out)}: "
