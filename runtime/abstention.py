@@ -1,91 +1,51 @@
-"""When a verdict is better left open: near the threshold, and on videos unlike those that the threshold comes from.
-
-What the calibration's videos look like is kept as a normal distribution of their frames' features, at unit length: its
-mean, its R directions of largest variance, and one variance for all others (probabilistic principal components). How
-strange a video is, is the mean over its frames of the distance from there in standard deviations, scaled so that frames
-of that distribution have about 1. The limit comes from videos that were held out, whole groups of them where the pairs
-form groups, so that a task that calibration did not see is no reason to abstain, but another kind of footage is.
-"""
+"""When a verdict is better left open: near the threshold, and on videos unlike those that the threshold comes from."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .errors import BundleError, OptionError
+from .errors import BundleError
 from .json_values import get_typed
 
-__all__ = ["MIN_VIDEOS", "Abstention", "Familiarity", "describe_videos"]
+__all__ = ["Abstention", "Familiarity"]
 
-MIN_VIDEOS: Final = 8
-"""Fewer videos than these say nothing about what others look like."""
-
-_RANK: Final = 32
-_QUANTILE: Final = 0.99
-_FOLDS: Final = 5  # where the pairs link all videos to one group
-_DIGITS: Final = 6
-_LEAST_SHARE: Final = 1e-6  # of the variance, for a direction in which the videos do not differ at all
-
-Floats = NDArray[np.float64]
+Numbers = tuple[float, ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Familiarity:
-    """What the videos of a calibration look like, and how far from it a video may be.
+    """What the videos of a calibration look like, and how far from it a video may be; see `familiarity`.
 
     Attributes:
-        mean: float64 (D,), of the frames' features at unit length.
-        directions: float64 (R, D), of largest variance, orthonormal.
-        variances: float64 (R,), along them, and `rest`, along every other one; positive.
+        mean: (D,), of the frames' features at unit length.
+        directions: (R, D), of largest variance, orthonormal.
+        variances: (R,), along them, and `rest`, along every other one; positive.
         limit: a video that is stranger is unlike them.
         videos: how many they were.
     """
 
-    mean: Floats
-    directions: Floats
-    variances: Floats
+    mean: Numbers
+    directions: tuple[Numbers, ...]
+    variances: Numbers
     rest: float
     limit: float
     videos: int
 
     def __post_init__(self) -> None:
-        arrays = (self.mean, self.directions, self.variances)
-        shapes = tuple(array.shape for array in arrays)
-        fits = self.directions.ndim == 2 and shapes == (shapes[1][1:], shapes[1], shapes[1][:1])
-        numbers = all(np.isfinite(array).all() for array in arrays) and math.isfinite(self.limit)
-        if not (fits and numbers and (self.variances > 0).all() and 0 < self.rest < math.inf and self.limit >= 0):
-            raise BundleError(f"a description of the calibration's videos of shapes {shapes} cannot be used")
-
-    def strangeness(self, frame_features: NDArray[np.float32]) -> float:
-        """How far a video is from those of the calibration.
-
-        Args:
-            frame_features: float (T, D), H; none of its rows is zero.
-
-        Raises:
-            BundleError: if they come from another model.
-        """
-        if frame_features.shape[-1:] != self.mean.shape:
-            raise BundleError(
-                f"the calibration's videos have features of {len(self.mean)} dimensions, this one has "
-                f"{frame_features.shape[-1]}; calibrate the bundle again"
-            )
-        return float(self._strangeness(_unit(frame_features[None]))[0])
-
-    def knows(self, frame_features: NDArray[np.float32]) -> bool:
-        """Whether a video is like those of the calibration. See `strangeness`."""
-        return bool(frame_features.any(axis=-1).all()) and self.strangeness(frame_features) <= self.limit
+        fits = len(self.directions) == len(self.variances) and {*map(len, self.directions)} <= {len(self.mean)}
+        numbers = [*self.mean, *self.variances, *(value for row in self.directions for value in row)]
+        finite = bool(self.mean and self.directions) and all(map(math.isfinite, [*numbers, self.rest, self.limit]))
+        if not (fits and finite and min((*self.variances, self.rest)) > 0 and self.limit >= 0):
+            raise BundleError("the description of the calibration's videos is damaged; calibrate the bundle again")
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "mean": self.mean.tolist(),
-            "directions": self.directions.tolist(),
-            "variances": self.variances.tolist(),
+            "mean": list(self.mean),
+            "directions": [list(row) for row in self.directions],
+            "variances": list(self.variances),
             "rest": self.rest,
             "limit": self.limit,
             "videos": self.videos,
@@ -93,21 +53,14 @@ class Familiarity:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        arrays = {key: np.array(get_typed(data, key, list), np.float64) for key in ("mean", "directions", "variances")}
         return cls(
-            **arrays,
+            mean=_numbers(get_typed(data, "mean", list)),
+            directions=tuple(_numbers(row) for row in get_typed(data, "directions", list)),
+            variances=_numbers(get_typed(data, "variances", list)),
             rest=get_typed(data, "rest", float),
             limit=get_typed(data, "limit", float),
             videos=get_typed(data, "videos", int),
         )
-
-    def _strangeness(self, unit: Floats) -> Floats:
-        """Of B videos, unit features (B, T, D) -> (B,)."""
-        offset = unit - self.mean
-        along = offset @ self.directions.T
-        other = np.maximum((offset**2).sum(axis=-1) - (along**2).sum(axis=-1), 0.0)
-        squares = (along**2 / self.variances).sum(axis=-1) + other / self.rest
-        return np.asarray(np.sqrt(squares / len(self.mean)).mean(axis=-1), dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,57 +92,5 @@ class Abstention:
         )
 
 
-def describe_videos(frame_features: Sequence[NDArray[np.float32]], groups: Sequence[int]) -> Familiarity:
-    """What videos look like.
-
-    Args:
-        frame_features: of B videos, each float (T, D).
-        groups: B numbers, equal for videos that have something in common; whole groups are held out, one after another.
-            With fewer than three groups every fifth video is.
-
-    Raises:
-        OptionError: if there are too few videos, or they all look the same.
-    """
-    if len(frame_features) < MIN_VIDEOS:
-        raise OptionError(
-            f"{len(frame_features)} videos are too few to say which other ones are unlike them; calibrate with at "
-            f"least {MIN_VIDEOS}, or without --abstain"
-        )
-    unit = _unit(np.stack(frame_features))
-    fold = np.asarray(groups)
-    if len(set(groups)) < 3:
-        fold = np.arange(len(unit)) % _FOLDS
-    held_out = [_fitted(unit[fold != one])._strangeness(unit[fold == one]) for one in np.unique(fold)]
-    limit = float(np.quantile(np.concatenate(held_out), _QUANTILE))
-    return dataclasses.replace(_fitted(unit), limit=limit)
-
-
-def _fitted(unit: Floats) -> Familiarity:
-    """The description of B videos, unit features (B, T, D), without a limit."""
-    frames = unit.reshape(-1, unit.shape[-1])
-    dimensions = frames.shape[1]
-    rank = min(_RANK, dimensions // 2)
-    mean = frames.mean(axis=0)
-    variances, vectors = np.linalg.eigh(np.cov((frames - mean).T))
-    total = float(variances.sum())
-    if not total > 1e-12:
-        raise OptionError("the calibration's videos all look the same; calibrate with others, or without --abstain")
-    variances = np.maximum(variances, _LEAST_SHARE * total)
-    return Familiarity(
-        mean=_rounded(mean),
-        directions=_rounded(vectors[:, ::-1].T[:rank]),
-        variances=_rounded(variances[::-1][:rank]),
-        rest=float(variances[: dimensions - rank].mean()),
-        limit=0.0,
-        videos=len(unit),
-    )
-
-
-def _unit(features: NDArray[Any]) -> Floats:
-    values = features.astype(np.float64)
-    return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True), dtype=np.float64)
-
-
-def _rounded(values: Floats) -> Floats:
-    """To the digits that matter, so that a manifest stays small."""
-    return np.array([float(f"{value:.{_DIGITS}g}") for value in values.flat]).reshape(values.shape)
+def _numbers(values: Sequence[Any]) -> Numbers:
+    return tuple(float(value) for value in values)

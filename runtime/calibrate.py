@@ -12,13 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .abstention import Abstention, describe_videos
+from .abstention import Abstention
 from .bundle import Bundle, NewReport
 from .bundle_update import write_thresholds
 from .calibration_picture import Panel, draw
 from .embedder import VideoEmbedding
 from .errors import DataError, OptionError
 from .evaluate import Progress, embed_videos, pair_distances
+from .familiarity import describe_videos
 from .manifest import Pair, read_pairs
 from .operating_point import EQUAL_ERROR, Curve, OperatingPoint
 from .probability import fit_probability

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from .embedder import VideoEmbedding
+from .familiarity import knows
 from .spec import Method
 from .thresholds import Threshold
 
@@ -79,7 +80,7 @@ class Judge:
                 f"undecided: the distance is within {abstention.low:.4f} to {abstention.high:.4f}, where the threshold "
                 "may lie as far as its calibration can tell"
             )
-        strange = [video.path for video in videos if not abstention.familiarity.knows(video.frame_features)]
+        strange = [video.path for video in videos if not knows(abstention.familiarity, video.frame_features)]
         reasons += [
             f"undecided: {path} is unlike the videos that the calibration saw" for path in dict.fromkeys(strange)
         ]

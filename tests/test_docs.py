@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/embed.md",
     "docs/gpu.md",
     "docs/triton.md",
+    "docs/verify.md",
 )
 MAX_README_LINES = 200
 

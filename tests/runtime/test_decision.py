@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from weaksvr.runtime.abstention import Abstention, describe_videos
+from weaksvr.runtime.abstention import Abstention
 from weaksvr.runtime.decision import EXIT_CODES, Judge
 from weaksvr.runtime.embedder import VideoEmbedding
+from weaksvr.runtime.familiarity import describe_videos
 from weaksvr.runtime.thresholds import Calibration, SameProbability, Threshold
 
 D = 6

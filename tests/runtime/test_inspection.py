@@ -4,8 +4,9 @@ import contextlib
 import dataclasses
 
 import pytest
-from weaksvr.runtime.abstention import Abstention, describe_videos
+from weaksvr.runtime.abstention import Abstention
 from weaksvr.runtime.errors import BundleError, OptionError, VideoNotFoundError
+from weaksvr.runtime.familiarity import describe_videos, strangeness
 from weaksvr.runtime.inspection import References, inspect
 from weaksvr.runtime.inspection_run import InspectionResult, run_inspection
 from weaksvr.runtime.verify import distance, load
@@ -122,7 +123,7 @@ def test_a_bundle_that_abstains(toys, tmp_path, videos, method):
     )  # red and green
     known = [plain.embed(part.path, end=part.end).frame_features for part in (first, again)]
     familiarity = describe_videos(known * 5, [0] * 10)
-    strangest = max(map(familiarity.strangeness, known))
+    strangest = max(strangeness(familiarity, features) for features in known)
     familiarity = dataclasses.replace(familiarity, limit=2 * strangest)
     limit = plain.threshold(method)
     entry = toys.threshold(method, limit)
