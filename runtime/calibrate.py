@@ -85,7 +85,7 @@ def calibrate(
         pairs_file: CSV with the header `video_a,video_b,same`.
         at: where the thresholds shall lie.
         methods: ways to compare.
-        abstain: let the bundle leave verdicts open, see `abstention`.
+        abstain: let the bundle leave verdicts open, see `familiarity`.
         progress: called with (videos done, videos in all).
 
     Raises:
@@ -275,6 +275,7 @@ def _evidence(
 def _with_abstention(
     thresholds: Sequence[Threshold], pairs: Sequence[Pair], embeddings: Mapping[Path, VideoEmbedding]
 ) -> tuple[Threshold, ...]:
+    """The thresholds, each with its interval and what the videos look like. Raises `OptionError`."""
     links = Links.of([(pair.video_a, pair.video_b) for pair in pairs])
     groups: dict[Path, int] = {}
     for pair, group in zip(pairs, links.group.tolist(), strict=True):
@@ -284,9 +285,8 @@ def _with_abstention(
     for entry in thresholds:
         evidence = entry.calibrated.evidence
         low, high = (entry.threshold, entry.threshold) if evidence is None else evidence.intervals["threshold"]
-        band = Abstention(
-            low=min(low, entry.threshold), high=max(high, entry.threshold), familiarity=familiarity
-        )  # an interval of a bootstrap need not hold the threshold
+        # An interval of a bootstrap need not hold the threshold itself.
+        band = Abstention(low=min(low, entry.threshold), high=max(high, entry.threshold), familiarity=familiarity)
         found.append(dataclasses.replace(entry, abstention=band))
     return tuple(found)
 

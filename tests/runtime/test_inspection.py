@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from fractions import Fraction
 
+import av
+import numpy as np
 import pytest
 from weaksvr.runtime.abstention import Abstention
 from weaksvr.runtime.errors import BundleError, OptionError, VideoNotFoundError
@@ -99,6 +102,21 @@ def test_an_uncalibrated_bundle(toys, tmp_path, videos):
     model = load(toys.write(tmp_path / "out", thresholds=()), device="cpu")
     with pytest.raises(BundleError, match="is uncalibrated"):
         list(model.verify_many([videos.first], [videos.first]))
+
+
+def test_frames_that_are_far_apart_are_noted(model, videos, tmp_path):
+    slow = tmp_path / "slow.mp4"
+    with av.open(slow, "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(1, 11))
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 99, np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    note = f"{slow}: a frame is looked at every 11.0 s; steps that are shorter may be missed"
+    assert model.verify(videos.first, slow).notes == (note,)
+    assert [found.notes for found in model.verify_many([videos.first], [slow, videos.first])] == [(note,), ()]
+    assert References.embed(model, [slow]).notes == (note,)
 
 
 def test_recordings_are_taken_as_they_are_needed(model, videos):

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from weaksvr.runtime.abstention import Abstention
 from weaksvr.runtime.commands.verify import verify
+from weaksvr.runtime.familiarity import describe_videos
 
 
 @pytest.fixture
@@ -121,3 +125,24 @@ def test_trouble(folder, toy_bundle, arguments, message):
     before = sorted(folder.iterdir())
     assert message in str(invoke(toy_bundle, *arguments).exception)
     assert sorted(folder.iterdir()) == before
+
+
+def test_undecided_is_an_exit_code_of_its_own(folder, toys):
+    features = np.random.default_rng(0).normal(size=(8, 4, 5)).astype(np.float32)
+    anything = dataclasses.replace(describe_videos(list(features), [0] * 8), limit=1e9)
+    entry = dataclasses.replace(
+        toys.threshold("vector", 0.25), abstention=Abstention(low=0.2, high=2.0, familiarity=anything)
+    )
+    bundle = toys.write(folder / "bundle", thresholds=(entry,))
+    found = invoke(bundle, "first.mp4", "other.mp4")
+    assert found.return_value == 3
+    assert found.stdout.startswith("UNDECIDED\n")
+    assert "  note       undecided: the distance is within 0.2000 to 2.0000" in found.stdout
+    document = json.loads(invoke(bundle, "first.mp4", "other.mp4", "--json").stdout)
+    assert (document["verdict"], document["same"]) == ("undecided", False)
+    assert invoke(bundle, "first.mp4", "other.mp4", "--threshold", "0.25").return_value == 1
+    many = invoke(bundle, "--reference", "first.mp4", "first.mp4", "other.mp4", "--out", "out.csv")
+    assert many.return_value == 3
+    assert "2 recordings: 1 same, 1 undecided\n" in many.stdout
+    assert [row["verdict"] for row in rows_of("out.csv")] == ["same", "undecided"]
+    assert rows_of("out.csv")[1]["notes"].startswith("undecided: ")
