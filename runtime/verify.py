@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
 from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from .match import MatchResult, ScriptLike
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
 
@@ -118,6 +121,19 @@ class Model:
             bundle=self.bundle.manifest.name,
             notes=tuple(dict.fromkeys([*self.backend.notes, *notes])),
         )
+
+    def match(
+        self,
+        scripts: ScriptLike | Sequence[ScriptLike],
+        videos: Iterable[str | os.PathLike[str] | VideoEmbedding],
+        *,
+        method: Method | None = None,
+        top: int | None = None,
+    ) -> MatchResult:
+        """Rank videos for a script or for several. See `match.match_videos`."""
+        from .match import match_videos
+
+        return match_videos(self, scripts, videos, method=method, top=top)
 
     def threshold(self, method: Method) -> float:
         """The bundle's threshold for `method` with the precision and sampling in effect.
