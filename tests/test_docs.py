@@ -22,6 +22,7 @@ DOCUMENTS = (
     "docs/doctor.md",
     "docs/sampling.md",
     "docs/embed.md",
+    "docs/gallery.md",
     "docs/gpu.md",
     "docs/match.md",
     "docs/triton.md",
