@@ -67,6 +67,7 @@ bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_sampling.py runs/workbench --out benchmarks/results/sampling.json
 	$(DEV)/bin/python benchmarks/bench_match.py runs/workbench > /dev/null
 	$(DEV)/bin/python -m pip install --quiet --group bench
+	$(DEV)/bin/python benchmarks/bench_gallery.py > /dev/null
 	$(DEV)/bin/python benchmarks/bench_decode.py --clips build/decode_clips > /dev/null
 	$(DEV)/bin/python benchmarks/report.py
 

@@ -27,24 +27,23 @@ from weaksvr.runtime.storage import write_text
 
 TOP = 10
 CLUSTERS = 2000
-SPREAD = 0.6  # of a vector around its cluster's centre, as a part of the centre's length
 BATCH = 100_000
 WARM_UP = 10
 HNSW_LINKS, HNSW_EFFORT = 32, 64
 
 
-def _vectors(count: int, queries: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+def _vectors(count: int, queries: int, dimensions: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(CLUSTERS, dimensions)).astype(np.float32)
     stored = np.concatenate(
         [
             centres[rng.integers(CLUSTERS, size=min(BATCH, count - row))]
-            + SPREAD * rng.normal(size=(min(BATCH, count - row), dimensions)).astype(np.float32)
+            + spread * rng.normal(size=(min(BATCH, count - row), dimensions)).astype(np.float32)
             for row in range(0, count, BATCH)
         ]
     )
     asked = stored[rng.choice(count, queries, replace=False)]
-    asked = asked + 0.3 * SPREAD * rng.normal(size=asked.shape).astype(np.float32)
+    asked = asked + 0.3 * spread * rng.normal(size=asked.shape).astype(np.float32)
     return tuple(values / np.linalg.norm(values, axis=1, keepdims=True) for values in (stored, asked))  # type: ignore[return-value]
 
 
@@ -118,10 +117,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument(
+        "--spread", type=float, default=0.6, help="of vectors around their cluster's centre, in lengths of the centre"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gallery.json"))
     arguments = parser.parse_args()
     dimensions = dimensions_of(load(device="cpu"))
-    stored, queries = _vectors(arguments.count, arguments.queries, dimensions)
+    stored, queries = _vectors(arguments.count, arguments.queries, dimensions, arguments.spread)
     exact = faiss.IndexFlatL2(dimensions)
     exact.add(stored)
     truth = exact.search(queries, TOP)[1]
@@ -139,7 +141,8 @@ def main() -> None:
         "count": arguments.count,
         "dimensions": dimensions,
         "queries": arguments.queries,
-        "threads": faiss.omp_get_max_threads(),
+        "spread": arguments.spread,
+        "threads_of_faiss": faiss.omp_get_max_threads(),
         "results": results,
         "versions": {
             "faiss": faiss.__version__,

@@ -327,13 +327,13 @@ def _rows(entries: Sequence[Entry], key: GalleryKey) -> Any:
 def _entries(table: Any) -> tuple[Entry, ...]:
     if not table.num_rows:
         return ()
-    vectors = np.array(table["vector"].to_pylist(), dtype=np.float32)
-    width = vectors.shape[1]
+    width = table.schema.field("vector").type.list_size
+    vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
     columns = table.select([n for n in table.column_names if n not in ("vector", "frame_features")]).to_pylist()
     frames = table["frame_features"] if "frame_features" in table.column_names else None
     found = []
     for row, (vector, column) in enumerate(zip(vectors, columns, strict=True)):
-        flat = None if frames is None or frames[row].as_py() is None else frames[row].values.to_numpy()
+        flat = frames[row].values.to_numpy() if frames is not None and frames[row].is_valid else None
         found.append(
             Entry(
                 content=column["content"],

@@ -43,7 +43,7 @@ def gallery() -> None:
     """
 
 
-@gallery.command()
+@gallery.command(name="add")
 @click.argument("uri", metavar="GALLERY")
 @click.argument("videos", nargs=-1, metavar="VIDEO...")
 @list_option
@@ -58,7 +58,7 @@ def gallery() -> None:
 @device_option
 @precision_option
 @json_option
-def add(
+def _add(
     uri: str,
     videos: tuple[str, ...],
     *,
@@ -98,7 +98,7 @@ def add(
     return TROUBLE if result.failures else 0
 
 
-@gallery.command()
+@gallery.command(name="search")
 @click.argument("uri", metavar="GALLERY")
 @click.option("--video", metavar="VIDEO", help="Search for videos like this one.")
 @click.option("--script", metavar="SCRIPT", help="Search for videos that follow this script.")
@@ -121,7 +121,7 @@ def add(
 @device_option
 @precision_option
 @json_option
-def search(
+def _search(
     uri: str,
     *,
     video: str | None,
@@ -170,7 +170,7 @@ def search(
 @where_option
 @click.option("--limit", type=int, metavar="N", help="Show N at most.  [default: all]")
 @json_option
-def show(uri: str, *, where: tuple[str, ...], limit: int | None, as_json: bool) -> int:
+def _list(uri: str, *, where: tuple[str, ...], limit: int | None, as_json: bool) -> int:
     """List the videos with their metadata."""
     from ..errors import OptionError
     from ..gallery import Gallery
@@ -192,12 +192,12 @@ def show(uri: str, *, where: tuple[str, ...], limit: int | None, as_json: bool) 
     return 0
 
 
-@gallery.command()
+@gallery.command(name="remove")
 @click.argument("uri", metavar="GALLERY")
 @click.argument("videos", nargs=-1, metavar="VIDEO...")
 @where_option
 @json_option
-def remove(uri: str, videos: tuple[str, ...], *, where: tuple[str, ...], as_json: bool) -> int:
+def _remove(uri: str, videos: tuple[str, ...], *, where: tuple[str, ...], as_json: bool) -> int:
     """Remove videos by the paths under which they were added, by the hashes of their content, or by their metadata.
 
     With both VIDEO and --where, a video must be named and have the metadata.
