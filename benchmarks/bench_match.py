@@ -75,7 +75,7 @@ def _measures(
     for name, values in scores.items():
         right = values.argmax(axis=1) == answers
         by_kind = {kind: float(right[np.array(kinds) == kind].mean()) for kind in sorted(set(kinds))}
-        document[name] = {**matching_result(values, questions).to_json(), "accuracy_by_kind": by_kind}
+        document[name] = {**matching_result(values, questions).to_dict(), "accuracy_by_kind": by_kind}
     return document
 
 

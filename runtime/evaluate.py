@@ -93,7 +93,7 @@ class EvaluationResult:
     def to_json(self) -> dict[str, Any]:
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         methods = {name: result.to_json() for name, result in self.methods.items()}
-        matching = {name: result.to_json() for name, result in self.matching.items()}
+        matching = {name: result.to_dict() for name, result in self.matching.items()}
         return {"schema": SCHEMA, **data, "methods": methods, "matching": matching, "notes": list(self.notes)}
 
 

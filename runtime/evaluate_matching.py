@@ -64,7 +64,7 @@ class MatchingResult:
     groups: int
     unit: Literal["groups", "questions"]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             **dataclasses.asdict(self),
             "accuracy": {str(k): value for k, value in self.accuracy.items()},

@@ -171,13 +171,18 @@ class Gallery:
             return set(rows.to_arrow()["content"].to_pylist())
 
     def add(self, entries: Sequence[Entry]) -> int:
-        """Add entries whose content is not there yet, in one step; returns how many those were.
+        """Add entries whose content is not there yet, in one step; of equal ones the first.
+
+        Returns:
+            How many were added.
 
         Raises:
             OptionError: if a vector has not D numbers or no direction, or metadata cannot be meant.
             DataError: if the gallery cannot be written.
         """
-        unique = {entry.content: entry for entry in entries}
+        unique: dict[str, Entry] = {}
+        for entry in entries:
+            unique.setdefault(entry.content, entry)
         if not unique:
             return 0
         rows = _rows(list(unique.values()), self.key)

@@ -33,7 +33,7 @@ def test_the_measures():
     for name, value in (("accuracy", found.accuracy[1]), ("auc", found.auc), ("question_auc", found.question_auc)):
         low, high = found.intervals[name]
         assert low <= value <= high
-    document = found.to_json()
+    document = found.to_dict()
     assert document["accuracy"]["1"] == found.accuracy[1]
 
 

@@ -47,6 +47,7 @@ def test_content_stands_once(gallery):
     assert gallery.add([entry(1), entry(1, video="copy.mp4"), entry(2)]) == 2
     assert gallery.add([entry(1, video="other.mp4"), entry(3)]) == 1
     assert contents(gallery.entries()) == ["c1", "c2", "c3"]
+    assert {each.video for each in gallery.entries()} == {"1.mp4", "2.mp4", "3.mp4"}
     assert gallery.known(["c1", "c9"]) == {"c1"}
     assert gallery.known([]) == set()
     assert gallery.add([]) == 0
