@@ -189,3 +189,14 @@ def test_several_processes_write_at_the_same_time(tmp_path):
     assert sum(added) == 3 * 12 + 4
     expected = [f"c{1000 * n + 10 * part + i}" for n in (1, 2, 3) for part in range(4) for i in (1, 2)]
     assert contents(Gallery.open(uri).entries()) == sorted([*expected, *(f"c{10_000 + part}" for part in range(4))])
+
+
+def test_an_address_instead_of_a_folder(tmp_path):
+    uri = f"file://{tmp_path}/gallery"
+    with pytest.raises(DataError, match="the gallery cannot be used"):
+        Gallery.open(uri)
+    assert Gallery.create(uri, KEY).add([entry(1), entry(2)]) == 2
+    again = Gallery.create(uri, KEY)
+    assert again.nearest(entry(2).vector, top=1).entries[0].content == "c2"
+    assert Gallery.open(str(tmp_path / "gallery")).remove(videos=["1.mp4"]) == 1
+    assert contents(again.entries()) == ["c2"]
