@@ -30,6 +30,7 @@ CLUSTERS = 2000
 BATCH = 100_000
 WARM_UP = 10
 HNSW_LINKS, HNSW_EFFORT = 32, 64
+PROBED = (32, 64, 128, 256)
 
 
 def _vectors(count: int, queries: int, dimensions: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +110,12 @@ def _gallery(stored: np.ndarray, queries: np.ndarray, truth: np.ndarray, folder:
         }
         print(name, document[name], flush=True)
         began = time.perf_counter()
+    for probes in PROBED:
+        document[f"gallery, index, {probes} probes"] = _search(
+            lambda query: [int(e.content, 16) for e in gallery.nearest(query, top=TOP, probes=probes).entries],  # noqa: B023
+            queries[: len(queries) // 4],
+            truth[: len(queries) // 4],
+        )
     return document
 
 
@@ -120,6 +127,7 @@ def main() -> None:
     parser.add_argument(
         "--spread", type=float, default=0.6, help="of vectors around their cluster's centre, in lengths of the centre"
     )
+    parser.add_argument("--no-graph", dest="graph", action="store_false", help="leave out FAISS HNSW, which takes long")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gallery.json"))
     arguments = parser.parse_args()
     dimensions = dimensions_of(load(device="cpu"))
@@ -133,9 +141,10 @@ def main() -> None:
         results.update(_gallery(stored, queries, truth, Path(folder)))
         results["FAISS flat"] = _faiss(faiss.IndexFlatL2(dimensions), stored, queries, truth, Path(folder))
         print("FAISS flat", results["FAISS flat"], flush=True)
-        graph = faiss.IndexHNSWFlat(dimensions, HNSW_LINKS)
-        graph.hnsw.efSearch = HNSW_EFFORT
-        results["FAISS HNSW"] = _faiss(graph, stored, queries, truth, Path(folder))
+        if arguments.graph:
+            graph = faiss.IndexHNSWFlat(dimensions, HNSW_LINKS)
+            graph.hnsw.efSearch = HNSW_EFFORT
+            results["FAISS HNSW"] = _faiss(graph, stored, queries, truth, Path(folder))
     document = {
         "benchmark": "gallery",
         "count": arguments.count,

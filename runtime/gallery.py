@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from .embedding_table import path_text
 from .errors import DataError, MissingExtraError, OptionError, WeakSVRError
 
-__all__ = ["EXACT_UP_TO", "Entry", "Found", "Gallery", "GalleryKey"]
+__all__ = ["EXACT_UP_TO", "PROBES", "Entry", "Found", "Gallery", "GalleryKey"]
 
 SCHEMA: Final = "weaksvr.gallery/1"
 METADATA_KEY: Final = b"weaksvr"
@@ -32,7 +32,9 @@ TABLE: Final = "videos"
 EXACT_UP_TO: Final = 1_000_000
 """With more videos than these, there is an index, and search is approximate unless exact search is asked for."""
 
-PROBES: Final = 32  # partitions of the index that a search looks into
+PROBES: Final = 128
+"""Partitions of the index that a search looks into."""
+
 ATTEMPTS: Final = 20  # at a change that other writers get in the way of
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -227,6 +229,7 @@ class Gallery:
         where: Mapping[str, str] = NOTHING,
         exact: bool = False,
         frames: bool = False,
+        probes: int = PROBES,
     ) -> Found:
         """The entries whose vectors are nearest to a vector, by the angle between them.
 
@@ -236,13 +239,14 @@ class Gallery:
             where: metadata that they must have.
             exact: search all, also where there is an index.
             frames: with the features of frames, where they are stored.
+            probes: partitions of the index to look into, where there is one; more find more, and take longer.
 
         Raises:
             OptionError: if an option cannot be meant.
             DataError: if the gallery cannot be read.
         """
-        if top < 1:
-            raise OptionError(f"{top = } must be at least 1")
+        if top < 1 or probes < 1:
+            raise OptionError(f"{top = } and {probes = } must be at least 1")
         (query,) = _unit(np.asarray(vector)[None], self.key.dimensions)
         count = len(self)
         with _translated(self.uri):
@@ -250,7 +254,7 @@ class Gallery:
             found = self._table.search(query, vector_column_name="vector").distance_type("l2").limit(top)
             if where:
                 found = found.where(" AND ".join(_conditions(where)), prefilter=True)
-            found = found.nprobes(PROBES) if approximate else found.bypass_vector_index()
+            found = found.nprobes(probes) if approximate else found.bypass_vector_index()
             columns = [name for name in self._table.schema.names if frames or name != "frame_features"]
             table = found.select([*columns, "_distance"]).to_arrow()
         return Found(entries=_entries(table), exact=not approximate)

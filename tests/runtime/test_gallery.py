@@ -116,7 +116,7 @@ def test_an_empty_gallery(gallery):
         (lambda g: g.add([entry(1, vector=np.ones(D + 1))]), "do not fit a gallery of 8 dimensions"),
         (lambda g: g.add([entry(1, vector=np.zeros(D))]), "zero or not finite"),
         (lambda g: g.nearest(np.full(D, np.nan), top=1), "zero or not finite"),
-        (lambda g: g.nearest(np.ones(D), top=0), "top = 0 must be at least 1"),
+        (lambda g: g.nearest(np.ones(D), top=0), "top = 0 and probes = 128 must be at least 1"),
         (lambda g: g.add([entry(1, metadata={"a b": "c"})]), "metadata key 'a b' must be letters"),
         (lambda g: g.add([entry(1, metadata={"a": "b\nc"})]), "characters that cannot be printed"),
         (lambda g: g.entries(where={"x' OR 1=1": "1"}), "must be letters"),
