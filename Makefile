@@ -65,7 +65,9 @@ bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_sampling.py runs/workbench --out benchmarks/results/sampling.json
 	$(DEV)/bin/python benchmarks/bench_explain.py runs/workbench --kept build/workbench_pairs.pkl
 	$(DEV)/bin/python benchmarks/bench_compare.py runs/workbench --kept build/workbench_pairs.pkl
+	$(DEV)/bin/python benchmarks/bench_match.py runs/workbench > /dev/null
 	$(DEV)/bin/python -m pip install --quiet --group bench
+	$(DEV)/bin/python benchmarks/bench_gallery.py > /dev/null
 	$(DEV)/bin/python benchmarks/bench_decode.py --clips build/decode_clips > /dev/null
 	$(DEV)/bin/python benchmarks/bench_verify.py build/verify --clips build/decode_clips > /dev/null
 	$(DEV)/bin/python benchmarks/report.py

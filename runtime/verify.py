@@ -35,6 +35,7 @@ from .video_part import VideoPart
 
 if TYPE_CHECKING:
     from .inspection import Inspection
+    from .match import MatchResult, ScriptLike
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
 
@@ -190,6 +191,19 @@ class Model:
             calibrated=self._calibrated(method),
             given=threshold is not None,
         )
+
+    def match(
+        self,
+        scripts: ScriptLike | Sequence[ScriptLike],
+        videos: Iterable[str | os.PathLike[str] | VideoEmbedding],
+        *,
+        method: Method | None = None,
+        top: int | None = None,
+    ) -> MatchResult:
+        """Rank videos for a script or for several. See `match.match_videos`."""
+        from .match import match_videos
+
+        return match_videos(self, scripts, videos, method=method, top=top)
 
     def threshold(self, method: Method) -> float:
         """The bundle's threshold for `method` with the precision and sampling in effect.

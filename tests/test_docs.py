@@ -23,7 +23,9 @@ DOCUMENTS = (
     "docs/sampling.md",
     "docs/embed.md",
     "docs/explain.md",
+    "docs/gallery.md",
     "docs/gpu.md",
+    "docs/match.md",
     "docs/triton.md",
     "docs/verify.md",
 )
