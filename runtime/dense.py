@@ -78,7 +78,7 @@ def dense_plan(
     length = num_frames * used
     hop = max(1, length // 2)
     spacing = max(1.0, frames_a_window / length)
-    more = 0 if whole else max(0, math.ceil((num_video_frames / spacing - length) / hop))
+    more = 0 if whole else max(0, round((num_video_frames / spacing - length) / hop))
     while more and length + hop * more > num_video_frames:
         more -= 1
     total = length + hop * more
@@ -150,7 +150,8 @@ class DenseVideo:
                 window_seconds=window_seconds,
             )
         except TooFewFramesError as error:
-            part = "" if start == 0 and end == math.inf else f" from {start:g} s to {min(end, stop):g} s"
+            to = "" if end == math.inf else f" to {end:g} s"
+            part = f" from {start:g} s{to}" if start > 0 or to else ""
             raise TooFewFramesError(error.num_frames, error.needed, self.path + part) from None
         self.plan = dataclasses.replace(plan, indices=plan.indices + low)
         self.times_seconds: NDArray[np.float64] = times[self.plan.indices]

@@ -29,7 +29,7 @@ class Segment:
 def segments_in_order(
     gain: ArrayLike, *, min_frames: int = 1, segment_cost: float = 0.0, missing_cost: float = 0.0
 ) -> tuple[Segment, ...]:
-    """The best segmentation in which every step has one segment or none, and the segments follow the order of the steps.
+    """The best segmentation in which a step has one segment or none, and the segments follow the order of the steps.
 
     Maximises the gains of the frames in segments, less `segment_cost` a segment, less `missing_cost` a step without
     one. Between segments, before and after them may be frames of no step (background). This is the monotonic Viterbi

@@ -306,28 +306,24 @@ def _reasons(
         elif step.status == "too long":
             reasons.append(f"{name} takes {step.seconds:.1f} s, more than {step.max_seconds:g} s")
     limit = settings.max_unexplained_seconds
-    for stretch in unexplained:
-        if limit is not None and stretch.end - stretch.start > limit:
-            reasons.append(f"nothing of the script happens at {clock_span(stretch.start, stretch.end)}")
+    idle = [part for part in unexplained if limit is not None and part.end - part.start > limit]
+    reasons += [f"nothing of the script happens at {clock_span(part.start, part.end)}" for part in idle]
     return tuple(reasons)
 
 
 def _sampling_notes(script: Script, edges: NDArray[np.float64], settings: TimelineSettings) -> list[str]:
     """Warnings about steps that this sampling cannot show."""
-    num_frames = len(edges) - 1
-    interval = float(edges[-1] - edges[0]) / num_frames
+    seconds = float(edges[-1] - edges[0])
+    interval = seconds / (len(edges) - 1)
     shortest = max(interval, settings.min_step_seconds)
+    never = f"a step shorter than {shortest:.2g} s is not found (a frame is looked at every {interval:.2g} s)"
     notes = [
-        f"step {number} ({step.text}) may take at most {step.max_seconds:g} s, but a step shorter than {shortest:.2g} s "
-        f"is not found (a frame is looked at every {interval:.2g} s)"
+        f"step {number} ({step.text}) may take at most {step.max_seconds:g} s, but {never}"
         for number, step in enumerate(script.steps, start=1)
         if step.max_seconds is not None and step.max_seconds < shortest
     ]
-    if len(script.steps) * shortest > float(edges[-1] - edges[0]):
-        notes.append(
-            f"the script has {len(script.steps)} steps, more than {float(edges[-1] - edges[0]):.1f} s of video can hold: "
-            f"a step shorter than {shortest:.2g} s is not found"
-        )
+    if len(script.steps) * shortest > seconds:
+        notes.append(f"the script has {len(script.steps)} steps, more than {seconds:.1f} s of video can show: {never}")
     return notes
 
 
