@@ -105,7 +105,7 @@ def find_steps(
 
     Args:
         cosines: float64 (G, U), of frame features and distinct texts.
-        columns: int64 (K,), the text of each step.
+        columns: int64 (K,), the text of each step; every text is that of a step.
         edges: float64 (G + 1,), ascending seconds: frame g stands for the time from edge g to edge g + 1.
         settings: of the method.
 
