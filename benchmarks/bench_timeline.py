@@ -46,7 +46,7 @@ from weaksvr.runtime.timeline import Timeline
 Span = tuple[float, float]
 SETTINGS = TimelineSettings()
 UNEXPLAINED_SECONDS = 1.0
-WINDOWS = (3.0, 6.0, 9.0, 12.0, 24.0, 48.0, 100_000.0)
+WINDOWS = (3.0, 6.0, 9.0, 12.0, 24.0, 100_000.0)
 IDLE_SECONDS = (3, 8)
 BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 

@@ -1,9 +1,9 @@
 """Frame features several times a second, of videos of any length.
 
 The temporal encoder looks at T frames that are spread over a whole video of training, and has learned a position for
-each. So a window of about that length is sampled P times, each time T frames with a different phase, and the features
-of the phases stand side by side in the order of time. A longer video is cut into windows that overlap by half; where
-two overlap, their features are averaged, each weighted by how far from its window's ends it lies.
+each. So a video about as long is sampled P times as a whole, each time T frames with a different phase, and the
+features of the phases stand side by side in the order of time. A longer video is cut into windows that overlap by half;
+where two overlap, their features are averaged, each weighted by how far from its window's ends it lies.
 
 Letters: T frames a sampling, P phases, W windows, G sampled frames in all, F and D dimensions.
 """
@@ -27,7 +27,7 @@ from .video import Video, open_video
 
 __all__ = ["DensePlan", "DenseVideo", "dense_plan"]
 
-WHOLE: Final = 1.5  # windows' lengths up to which a video is taken as one window
+WHOLE: Final = 3.0  # windows' lengths up to which a video is taken as one window
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

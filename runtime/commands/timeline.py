@@ -27,7 +27,8 @@ MIN_TEXT, MAX_TEXT = 4, 48
     "--window",
     type=float,
     metavar="SECONDS",
-    help="How much of the video the network sees at a time: about the length of the videos of training.  [default: 12]",
+    help="How much of a long video the network sees at a time: half the length of the videos of training; up to three "
+    "times as much is seen as a whole.  [default: 6]",
 )
 @click.option(
     "--max-unexplained",
@@ -63,7 +64,7 @@ def timeline(
     from ..step_finding import TimelineSettings
     from ..verify import load
 
-    given = {"window_seconds": window, "max_unexplained_seconds": max_unexplained}
+    given: dict[str, Any] = {"window_seconds": window, "max_unexplained_seconds": max_unexplained}
     settings = TimelineSettings(**{name: value for name, value in given.items() if value is not None})
     steps = read_script(script)  # if it cannot be read, that is said before anything else takes time
     result = load(**model_options).timeline(steps, video, start=start, end=end, settings=settings)

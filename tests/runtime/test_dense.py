@@ -15,7 +15,7 @@ from weaksvr.runtime.sampling import uniform_indices
 from weaksvr.runtime.verify import load
 from weaksvr.runtime.video import open_video
 
-OPTIONS = {"phases": 3, "window_seconds": 1.0}
+OPTIONS = {"phases": 3, "window_seconds": 0.9}
 
 
 class Recorder:
@@ -76,7 +76,7 @@ def test_one_window_of_one_phase_is_the_sampling_of_verification():
     np.testing.assert_array_equal(plan.indices, uniform_indices(100, 16))
 
 
-@pytest.mark.parametrize("seconds", [19.0, 60.0, 3600.0])
+@pytest.mark.parametrize("seconds", [37.0, 60.0, 3600.0])
 def test_windows_are_about_as_long_as_asked(seconds):
     plan = dense_plan(int(10 * seconds), seconds, num_frames=16, phases=4, window_seconds=12.0)
     length = seconds * 64 / len(plan.indices)
@@ -89,12 +89,12 @@ def test_a_slow_video_is_taken_in_windows_of_enough_frames():
     assert len(plan.indices) > 7000
 
 
-@pytest.mark.parametrize("window_seconds", [0.5, 1.0, 100.0])
+@pytest.mark.parametrize("window_seconds", [0.5, 0.9, 100.0])
 @pytest.mark.parametrize("phases", [1, 3])
 def test_features_are_those_of_the_frames(embedder, videos, window_seconds, phases):
-    with DenseVideo(videos.first, embedder, phases=phases, window_seconds=window_seconds) as video:
+    with DenseVideo(videos.again, embedder, phases=phases, window_seconds=window_seconds) as video:
         parts = list(video.features())
-        expected = frame_vectors(embedder, videos.first, video.plan.indices)
+        expected = frame_vectors(embedder, videos.again, video.plan.indices)
         assert len(parts) == len(video.plan.windows)
         assert len(video.times_seconds) == len(video.edges_seconds) - 1 == len(video.plan.indices)
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)
@@ -103,7 +103,7 @@ def test_features_are_those_of_the_frames(embedder, videos, window_seconds, phas
 
 def test_every_frame_is_seen_once_and_every_phase_is_spread_over_its_window(embedder, videos):
     recorder = embedder.backend = Recorder(embedder.backend)
-    with DenseVideo(videos.first, embedder, **OPTIONS) as video:
+    with DenseVideo(videos.again, embedder, **OPTIONS) as video:
         rows = np.concatenate(list(video.features()))
         plan = video.plan
     assert len(plan.windows) > 1
@@ -124,7 +124,7 @@ def test_overlaps_are_averaged_with_the_weights_of_their_places(embedder, videos
         return {**outputs, "frame_features": np.broadcast_to(next(marks), outputs["frame_features"].shape)}
 
     embedder.backend = Recorder(embedder.backend, mark)
-    with DenseVideo(videos.first, embedder, phases=2, window_seconds=1.0) as video:
+    with DenseVideo(videos.again, embedder, phases=2, window_seconds=0.9) as video:
         rows = np.concatenate(list(video.features()))
         assert (video.plan.phases, len(video.plan.windows) > 2) == (2, True)
     np.testing.assert_allclose(rows[0], np.eye(5)[0], atol=1e-6)

@@ -45,11 +45,20 @@ def test_repeated_step():
 
 
 def test_missing_step_and_the_confidence_of_its_absence():
-    nothing_left = find([0] * 6 + [2] * 6, [0, 1, 2])
-    assert spans(nothing_left.in_order) == [(0, 0, 6), (2, 6, 12)]
-    assert nothing_left.confidence[1] == 1.0
-    idle = find([0] * 6 + [None] * 4 + [2] * 6, [0, 1, 2])
-    assert 0.5 < idle.confidence[1] < 1.0
+    found = find([0] * 6 + [2] * 6, [0, 1, 2])
+    assert spans(found.in_order) == [(0, 0, 6), (2, 6, 12)]
+    assert found.confidence[1] > 0.9
+    weak = np.array([[0.7, 0.0, 0.0]] * 6 + [[0.0, 0.45, 0.7]] * 6)
+    doubtful = find_steps(weak, np.arange(3), SECONDS * np.arange(13), TimelineSettings())
+    assert spans(doubtful.in_order) == spans(found.in_order)
+    assert doubtful.confidence[1] < 0.5
+
+
+def test_a_missing_second_time_is_judged_by_what_the_first_does_not_hold():
+    found = find([0] * 6 + [1] * 6, [0, 1, 0])
+    assert [s.step for s in found.in_order] == [0, 1]
+    assert found.confidence[2] > 0.9
+    assert np.isfinite(find([0] * 3, [0, 0, 0]).confidence).all()
 
 
 def test_equal_texts():
