@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/sampling.md",
     "docs/embed.md",
     "docs/gpu.md",
+    "docs/timeline.md",
     "docs/triton.md",
 )
 MAX_README_LINES = 200
