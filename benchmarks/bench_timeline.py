@@ -46,7 +46,7 @@ from weaksvr.runtime.timeline import Timeline
 Span = tuple[float, float]
 SETTINGS = TimelineSettings()
 UNEXPLAINED_SECONDS = 1.0
-WINDOWS = (3.0, 6.0, 9.0, 12.0, 24.0, 100_000.0)
+WINDOWS = (4.0, 6.0, 7.5, 9.0, 12.0, 24.0, 100_000.0)
 IDLE_SECONDS = (3, 8)
 BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 
@@ -128,9 +128,8 @@ def _sparse(model: Model, clip: Clip, seconds: float) -> tuple[NDArray[np.float6
 
 
 def _dense(model: Model, clip: Clip) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    with DenseVideo(
-        clip.video, model.embedder, phases=SETTINGS.phases, window_seconds=SETTINGS.window_seconds
-    ) as video:
+    spread = {name: getattr(SETTINGS, name) for name in ("phases", "window_seconds", "whole_seconds")}
+    with DenseVideo(clip.video, model.embedder, **spread) as video:
         return np.concatenate(list(video.features())).astype(np.float64), video.edges_seconds
 
 

@@ -31,8 +31,8 @@ class TimelineSettings:
     step, where the best cosine is that of the text that is most like the frame.
 
     Attributes:
-        window_seconds: how much of a long video the temporal encoder sees at a time: about half a video of training. Up
-            to three windows' lengths, a video is seen as a whole.
+        whole_seconds: up to this length a video is seen as a whole; about the longest videos of training.
+        window_seconds: how much of a longer one the temporal encoder sees at a time.
         phases: how many times a window is sampled.
         background: cosine up to which a frame shows no step.
         rival_margin: how far a step may be behind another one at a frame that still counts for it.
@@ -45,7 +45,8 @@ class TimelineSettings:
         OptionError: if a value cannot be meant.
     """
 
-    window_seconds: float = 6.0
+    whole_seconds: float = 20.0
+    window_seconds: float = 7.5
     phases: int = 4
     background: float = 0.1
     rival_margin: float = 0.2

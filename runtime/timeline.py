@@ -181,9 +181,8 @@ def find_timeline(
     chosen = TimelineSettings() if settings is None else settings
     steps = _script(script)
     distinct = list(dict.fromkeys(steps.texts))
-    with DenseVideo(
-        video, embedder, start=start, end=end, phases=chosen.phases, window_seconds=chosen.window_seconds
-    ) as dense:
+    spread = {name: getattr(chosen, name) for name in ("phases", "window_seconds", "whole_seconds")}
+    with DenseVideo(video, embedder, start=start, end=end, **spread) as dense:
         cosines, edges = _cosines(dense, embedder, distinct), dense.edges_seconds
         found = find_steps(cosines, np.array([distinct.index(text) for text in steps.texts]), edges, chosen)
         shown = _steps(steps, found, edges)

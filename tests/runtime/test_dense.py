@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weaksvr.runtime.dense import WHOLE, DenseVideo, dense_plan
+from weaksvr.runtime.dense import DenseVideo, dense_plan
 from weaksvr.runtime.errors import BundleError, OptionError, TooFewFramesError, VideoError, VideoNotFoundError
 from weaksvr.runtime.preprocess import normalize, read_frames
 from weaksvr.runtime.sampling import uniform_indices
 from weaksvr.runtime.verify import load
 from weaksvr.runtime.video import open_video
 
-OPTIONS = {"phases": 3, "window_seconds": 0.9}
+OPTIONS = {"phases": 3, "window_seconds": 0.9, "whole_seconds": 0.0}
 
 
 class Recorder:
@@ -56,10 +56,12 @@ def frame_vectors(embedder, path, indices):
     rate=st.sampled_from([1, 10, 29.97]),
     phases=st.integers(1, 6),
     window=st.floats(0.5, 60),
+    whole=st.floats(0, 100),
 )
-def test_plans(num_frames, extra, rate, phases, window):
+def test_plans(num_frames, extra, rate, phases, window, whole):
     total = num_frames + extra
-    plan = dense_plan(total, total / rate, num_frames=num_frames, phases=phases, window_seconds=window)
+    options = {"phases": phases, "window_seconds": window, "whole_seconds": whole}
+    plan = dense_plan(total, total / rate, num_frames=num_frames, **options)
     length = plan.num_frames * plan.phases
     assert (plan.num_frames, 1 <= plan.phases <= phases) == (num_frames, True)
     assert (np.diff(plan.indices) > 0).all()
@@ -67,24 +69,24 @@ def test_plans(num_frames, extra, rate, phases, window):
     assert (plan.windows[:, 1] - plan.windows[:, 0] == length).all()
     assert (plan.windows[0, 0], plan.windows[-1, 1]) == (0, len(plan.indices))
     assert (np.diff(plan.windows[:, 0]) == max(1, length // 2)).all()
-    if total / rate <= WHOLE * window:
+    if total / rate <= max(window, whole):
         assert len(plan.windows) == 1
 
 
 def test_one_window_of_one_phase_is_the_sampling_of_verification():
-    plan = dense_plan(100, 10.0, num_frames=16, phases=1, window_seconds=12.0)
+    plan = dense_plan(100, 10.0, num_frames=16, phases=1, window_seconds=12.0, whole_seconds=20.0)
     np.testing.assert_array_equal(plan.indices, uniform_indices(100, 16))
 
 
 @pytest.mark.parametrize("seconds", [37.0, 60.0, 3600.0])
 def test_windows_are_about_as_long_as_asked(seconds):
-    plan = dense_plan(int(10 * seconds), seconds, num_frames=16, phases=4, window_seconds=12.0)
+    plan = dense_plan(int(10 * seconds), seconds, num_frames=16, phases=4, window_seconds=12.0, whole_seconds=20.0)
     length = seconds * 64 / len(plan.indices)
     assert 12 / 1.25 < length < 12 * 1.25
 
 
 def test_a_slow_video_is_taken_in_windows_of_enough_frames():
-    plan = dense_plan(7200, 7200.0, num_frames=16, phases=4, window_seconds=12.0)
+    plan = dense_plan(7200, 7200.0, num_frames=16, phases=4, window_seconds=12.0, whole_seconds=20.0)
     assert plan.phases == 1
     assert len(plan.indices) > 7000
 
@@ -92,7 +94,7 @@ def test_a_slow_video_is_taken_in_windows_of_enough_frames():
 @pytest.mark.parametrize("window_seconds", [0.5, 0.9, 100.0])
 @pytest.mark.parametrize("phases", [1, 3])
 def test_features_are_those_of_the_frames(embedder, videos, window_seconds, phases):
-    with DenseVideo(videos.again, embedder, phases=phases, window_seconds=window_seconds) as video:
+    with DenseVideo(videos.again, embedder, phases=phases, window_seconds=window_seconds, whole_seconds=0) as video:
         parts = list(video.features())
         expected = frame_vectors(embedder, videos.again, video.plan.indices)
         assert len(parts) == len(video.plan.windows)
@@ -124,7 +126,7 @@ def test_overlaps_are_averaged_with_the_weights_of_their_places(embedder, videos
         return {**outputs, "frame_features": np.broadcast_to(next(marks), outputs["frame_features"].shape)}
 
     embedder.backend = Recorder(embedder.backend, mark)
-    with DenseVideo(videos.again, embedder, phases=2, window_seconds=0.9) as video:
+    with DenseVideo(videos.again, embedder, phases=2, window_seconds=0.9, whole_seconds=0) as video:
         rows = np.concatenate(list(video.features()))
         assert (video.plan.phases, len(video.plan.windows) > 2) == (2, True)
     np.testing.assert_allclose(rows[0], np.eye(5)[0], atol=1e-6)
@@ -156,6 +158,7 @@ def test_parts(embedder, videos):
         ({"end": 0.15}, TooFewFramesError, r"first\.mp4 from 0 s to 0\.15 s: has 2 frames"),
         ({"phases": 0}, OptionError, "phases"),
         ({"window_seconds": 0.0}, OptionError, "window_seconds"),
+        ({"whole_seconds": float("nan")}, OptionError, "whole_seconds"),
     ],
 )
 def test_parts_and_options_that_cannot_be_meant(embedder, videos, options, error, message):

@@ -14,7 +14,7 @@ from weaksvr.runtime.timeline import STEP_STATUSES
 from weaksvr.runtime.verify import load
 
 # A video of at most 3.6 s is seen as a whole, a longer one in windows; nearly every frame is looked at.
-FINE = TimelineSettings(window_seconds=1.2, phases=8)
+FINE = TimelineSettings(window_seconds=1.2, whole_seconds=3.6, phases=8)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_times_that_a_step_may_take(model, step_video, limits, status, reason):
 def test_unexplained_time_fails_only_where_it_is_limited(model, step_video):
     video = step_video("take", None, "pour")
     assert model.timeline(["take", "pour"], video, settings=FINE).passed
-    strict = TimelineSettings(window_seconds=1.2, phases=8, max_unexplained_seconds=0.6)
+    strict = TimelineSettings(window_seconds=1.2, whole_seconds=3.6, phases=8, max_unexplained_seconds=0.6)
     result = model.timeline(["take", "pour"], video, settings=strict)
     assert (result.passed, statuses(result)) == (False, ["found", "found"])
     assert result.reasons[0].startswith("nothing of the script happens at 0:0")

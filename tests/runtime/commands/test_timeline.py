@@ -58,12 +58,25 @@ def test_json(script, step_bundle, step_video, shown, code):
 
 
 def test_options_reach_the_library(script, step_bundle, step_video):
-    options = ["--start", "0.5", "--end", "2.5", "--window", "1.5", "--max-unexplained", "0.25", "--json"]
+    options = [
+        "--start",
+        "0.5",
+        "--end",
+        "2.5",
+        "--whole",
+        "1.6",
+        "--window",
+        "1.5",
+        "--max-unexplained",
+        "0.25",
+        "--json",
+    ]
     arguments = [script, step_video("take", None, "pour"), "--bundle", step_bundle, *options]
     found = CliRunner().invoke(timeline, list(map(str, arguments)), standalone_mode=False)
     document = json.loads(found.stdout)
     assert (document["start"], document["end"]) == pytest.approx((0.5, 2.5))
-    assert document["settings"]["window_seconds"] == 1.5
+    assert (document["settings"]["whole_seconds"], document["settings"]["window_seconds"]) == (1.6, 1.5)
+    assert len(document["windows"]) > 1
     assert document["settings"]["max_unexplained_seconds"] == 0.25
     assert found.return_value == 1
     assert any(reason.startswith("nothing of the script") for reason in document["reasons"])
