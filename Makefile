@@ -29,8 +29,9 @@ verify: $(RUNTIME)/.installed
 	@echo '$$ weaksvr-verify examples/assembly_1.mp4 examples/assembly_2.mp4'
 	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_2.mp4
 	@echo
-	@echo '$$ weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4'
-	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4; test $$? -eq 1
+	@echo '$$ weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4 --script examples/assembly_1.txt'
+	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4 --script examples/assembly_1.txt; \
+		test $$? -eq 1
 
 test: $(DEV)/.installed
 	$(DEV)/bin/python -m pytest -q tests

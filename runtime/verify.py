@@ -36,6 +36,8 @@ from .video_part import VideoPart
 if TYPE_CHECKING:
     from .inspection import Inspection
     from .match import MatchResult, ScriptLike
+    from .step_finding import TimelineSettings
+    from .timeline import Timeline
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
 
@@ -238,6 +240,29 @@ class Model:
     def embed_text(self, steps: Sequence[str]) -> TextEmbedding:
         """Embed the steps of a procedure. See `Embedder.embed_text`."""
         return self.embedder.embed_text(steps)
+
+    def timeline(
+        self,
+        script: Script | Sequence[str] | str | os.PathLike[str],
+        video: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        settings: TimelineSettings | None = None,
+    ) -> Timeline:
+        """When a video shows each step of a script, and whether it follows it. See `timeline.find_timeline`."""
+        from .timeline import find_timeline
+
+        return find_timeline(
+            script,
+            video,
+            self.embedder,
+            bundle=self.bundle.manifest.name,
+            notes=self.backend.notes,
+            start=start,
+            end=end,
+            settings=settings,
+        )
 
 
 def load(

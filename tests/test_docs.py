@@ -19,6 +19,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "docs/consumers.md",
     "docs/calibration.md",
+    "docs/cache.md",
     "docs/doctor.md",
     "docs/sampling.md",
     "docs/embed.md",
@@ -26,6 +27,7 @@ DOCUMENTS = (
     "docs/gallery.md",
     "docs/gpu.md",
     "docs/match.md",
+    "docs/timeline.md",
     "docs/triton.md",
     "docs/verify.md",
 )
