@@ -34,7 +34,7 @@ verify: $(RUNTIME)/.installed
 		test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q tests
+	$(DEV)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests
 
 build/types/weaksvr:
 	@mkdir -p build/types
