@@ -1,0 +1,18 @@
+"""What stands on the page about the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .view import _METHODS, table
+
+__all__ = ["model_view", "rates_view"]
+
+
+def model_view(facts: Mapping[str, Any]) -> str:
+    return table([("Model", facts["name"]), ("Compares", _METHODS[facts["method"]])])
+
+
+def rates_view(facts: Mapping[str, Any], threshold: float) -> str:
+    return f"<p>{threshold:.3f}</p>"
