@@ -20,7 +20,10 @@ from .bundle import DEFAULT_BUNDLE, Bundle
 from .cpus import available_cpus
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
+from .script import Script
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
+from .step_finding import TimelineSettings
+from .timeline import Timeline, find_timeline
 from .tokenizer import Tokenizer
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
@@ -153,6 +156,27 @@ class Model:
     def embed_text(self, steps: Sequence[str]) -> TextEmbedding:
         """Embed the steps of a procedure. See `Embedder.embed_text`."""
         return self.embedder.embed_text(steps)
+
+    def timeline(
+        self,
+        script: Script | Sequence[str] | str | os.PathLike[str],
+        video: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        settings: TimelineSettings | None = None,
+    ) -> Timeline:
+        """When a video shows each step of a script, and whether it follows it. See `timeline.find_timeline`."""
+        return find_timeline(
+            script,
+            video,
+            self.embedder,
+            bundle=self.bundle.manifest.name,
+            notes=self.backend.notes,
+            start=start,
+            end=end,
+            settings=settings,
+        )
 
 
 def load(
