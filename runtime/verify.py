@@ -20,6 +20,8 @@ from .bundle import DEFAULT_BUNDLE, Bundle
 from .cpus import available_cpus
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
+from .explain import Explanation
+from .explain import explain as explain_difference
 from .script import Script
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
 from .step_finding import TimelineSettings
@@ -48,6 +50,7 @@ class VerifyResult:
         sampling: key of the sampling that was used.
         bundle: name of the model.
         notes: what a user should know, e.g. that a video is partly damaged.
+        explanation: where the videos differ; None unless it was asked for.
     """
 
     same: bool
@@ -62,9 +65,12 @@ class VerifyResult:
     sampling: str
     bundle: str
     notes: tuple[str, ...] = ()
+    explanation: Explanation | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **dataclasses.asdict(self), "notes": list(self.notes)}
+        facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        explanation = None if self.explanation is None else self.explanation.to_dict()
+        return {"schema": SCHEMA, **facts, "notes": list(self.notes), "explanation": explanation}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +94,8 @@ class Model:
         *,
         method: Method | None = None,
         threshold: float | None = None,
+        explain: bool = False,
+        script: Script | None = None,
     ) -> VerifyResult:
         """Compare two videos.
 
@@ -96,16 +104,20 @@ class Model:
             method: `vector` (paper, Eq. 14) or `alignment` (time warping of the frames' features); None is the
                 bundle's default.
             threshold: largest distance of a same pair (paper, Eq. 15); None is the bundle's calibrated one.
+            explain: whether to find where the videos differ, too; see `explain.explain`.
+            script: steps to name what differs, which implies `explain`; neither video need follow them.
 
         Raises:
             OptionError: if the method or the threshold cannot be meant.
             VideoError: if a video cannot be used.
-            BundleError: if there is no calibrated threshold, or the networks fail.
+            BundleError: if there is no calibrated threshold, no text network for a script, or the networks fail.
         """
         method = self.bundle.manifest.default_method if method is None else _check_method(method)
         limit = self.threshold(method) if threshold is None else _check_threshold(threshold)
-        embeddings = self.embedder.embed_sampled(self.embedder.read_together([a, b]))
-        found = distance(*embeddings, method=method)
+        texts = None if script is None else self.embedder.embed_text(script.texts)
+        first, second = embeddings = self.embedder.embed_sampled(self.embedder.read_together([a, b]))
+        found = distance(first, second, method=method)
+        explained = explain or script is not None
         notes = [f"{video.path}: {note}" for video in embeddings for note in video.notes]
         return VerifyResult(
             same=found <= limit,
@@ -120,6 +132,7 @@ class Model:
             sampling=self.embedder.sampling.key,
             bundle=self.bundle.manifest.name,
             notes=tuple(dict.fromkeys([*self.backend.notes, *notes])),
+            explanation=explain_difference(first, second, same=found <= limit, script=texts) if explained else None,
         )
 
     def threshold(self, method: Method) -> float:

@@ -34,18 +34,34 @@ __all__ = ["main", "verify"]
 @device_option
 @precision_option
 @sampling_option
+@click.option(
+    "--explain", is_flag=True, help="Tell where the videos differ: what is swapped, missing, repeated, replaced."
+)
+@click.option("--script", metavar="FILE", help="Steps, one a line, to name what differs; implies --explain.")
 @json_option
 @version_option
-def verify(a: str, b: str, *, method: Any, threshold: float | None, as_json: bool, **model_options: Any) -> int:
+def verify(
+    a: str,
+    b: str,
+    *,
+    method: Any,
+    threshold: float | None,
+    explain: bool,
+    script: str | None,
+    as_json: bool,
+    **model_options: Any,
+) -> int:
     """Tell whether the videos A and B show the same procedure: the same steps, in the same order.
 
     A and B are video files or folders of numbered frames (1.jpg, 2.jpg, ...).
 
     Exit code: 0 if the procedures are the same, 1 if they differ, 2 on any trouble.
     """
+    from ..script import read_script
     from ..verify import load
 
-    result = load(**model_options).verify(a, b, method=method, threshold=threshold)
+    steps = None if script is None else read_script(script)
+    result = load(**model_options).verify(a, b, method=method, threshold=threshold, explain=explain, script=steps)
     if as_json:
         print_json(result.to_json())
     else:
@@ -70,6 +86,10 @@ def _print(result: VerifyResult) -> None:
         click.echo(f"  {name:<10} {text}")
     for note in result.notes:
         click.echo(f"  {'note':<10} {one_line(note)}")
+    if result.explanation is not None:
+        click.echo(f"  {'explained':<10} {one_line(result.explanation.summary)}")
+        for difference in result.explanation.differences:
+            click.echo(f"    {difference.kind:<8} {one_line(difference.text)}")
 
 
 def main() -> NoReturn:

@@ -8,6 +8,7 @@ import pytest
 from weaksvr.runtime import alignment
 from weaksvr.runtime.bundle import Bundle, write_bundle
 from weaksvr.runtime.errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
+from weaksvr.runtime.script import Script
 from weaksvr.runtime.thresholds import SameProbability
 from weaksvr.runtime.verify import distance, load
 
@@ -46,6 +47,25 @@ def test_what_was_in_effect_is_reported(model, videos):
     document = json.loads(json.dumps(result.to_json()))
     assert document.pop("schema") == "weaksvr.verify/1"
     assert document == {**dataclasses.asdict(result), "notes": []}
+    assert document["explanation"] is None
+
+
+@pytest.mark.parametrize("method", ["vector", "alignment"])
+def test_an_explanation_changes_nothing_else(model, videos, method):
+    bare = model.verify(videos.first, videos.other, method=method)
+    explained = model.verify(videos.first, videos.other, method=method, explain=True)
+    assert dataclasses.replace(explained, explanation=None) == bare
+    assert explained.explanation.verdict is bare.same
+    assert explained.to_json()["explanation"] == explained.explanation.to_dict()
+    named = model.verify(videos.first, videos.other, script=Script.of(["take the cup", "pour water"]))
+    assert named.explanation.steps == ("take the cup", "pour water")
+
+
+def test_a_script_needs_a_text_network(toys, tmp_path, videos):
+    silent = load(toys.write(tmp_path / "out"), device="cpu")
+    silent.embedder.tokenizer = None
+    with pytest.raises(BundleError, match="the model has no text network; use one that was exported with it"):
+        silent.verify(videos.first, videos.other, script=Script.of(["stir"]))
 
 
 def test_a_threshold_of_zero_is_a_threshold(model, videos):

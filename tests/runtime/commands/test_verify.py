@@ -5,11 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from weaksvr.runtime.commands.verify import verify
 from weaksvr.runtime.thresholds import SameProbability
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 def call(*arguments, **options):
@@ -90,7 +93,35 @@ def test_damage_is_mentioned(videos, toy_bundle, tmp_path):
     assert "  note       cut.mp4: " in found.stdout
 
 
+def test_an_explanation(videos, toy_bundle):
+    arguments = [str(videos.first), str(videos.again), "--bundle", str(toy_bundle), "--explain"]
+    found = CliRunner().invoke(verify, arguments, standalone_mode=False)
+    assert found.return_value == 0
+    assert found.stdout.splitlines()[-1] == "  explained  no difference stands out"
+
+
+def test_the_examples_are_explained():
+    script = ("--script", str(EXAMPLES / "assembly_1.txt"))
+    found = call("assembly_1.mp4", "assembly_swapped.mp4", *script, cwd=EXAMPLES)
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout.splitlines()[-2:] == [
+        "  explained  the videos part in 1 place",
+        "    swapped  steps 2 and 3 are swapped in B: 'use the hammer on a nail' (A 0:05-0:08, B 0:02-0:05) comes "
+        "before 'use the tape' (A 0:03-0:05, B 0:05-0:08)",
+    ]
+    found = call("assembly_1.mp4", "assembly_swapped.mp4", *script, "--json", cwd=EXAMPLES)
+    assert found.returncode == 1
+    (difference,) = json.loads(found.stdout)["explanation"]["differences"]
+    assert (difference["kind"], difference["steps"], difference["other_steps"]) == ("swapped", [2], [3])
+    found = call("assembly_1.mp4", "assembly_2.mp4", "--explain", cwd=EXAMPLES)
+    assert found.returncode == 0
+    assert found.stdout.endswith("  explained  no difference stands out\n")
+
+
 TROUBLE = {
+    "no script": (["--script", "none.txt"], "a.mp4", r"none\.txt: the script cannot be read: "),
+    "no text": (["--script", "a.mp4"], "a.mp4", r"a\.mp4: is not a text file in UTF-8"),
+    "empty script": (["--script", "empty.mp4"], "a.mp4", r"empty\.mp4: holds no step"),
     "no file": ([], "none.mp4", r"none\.mp4: no such file"),
     "empty": ([], "empty.mp4", r"empty\.mp4: "),
     "text": ([], "text.mp4", r"text\.mp4: "),
@@ -125,5 +156,6 @@ def test_usage(arguments):
 
 def test_the_help_names_every_option_and_the_exit_codes():
     text = CliRunner().invoke(verify, ["--help"]).output
-    for word in ("--bundle", "--method", "--threshold", "--device", "--precision", "--json", "--version", "1 if they"):
+    options = ("--bundle", "--method", "--threshold", "--device", "--precision", "--explain", "--script", "--json")
+    for word in (*options, "--version", "1 if they"):
         assert word in text
