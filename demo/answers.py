@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..runtime.embedder import Embedder, SampledVideo, VideoEmbedding
 from ..runtime.errors import BundleError, OptionError, VideoError, WeakSVRError
+from ..runtime.script import parse_script
 from ..runtime.verify import Model
 from ..runtime.video import open_video
 from .key_frames import aligned_columns, pictures_at
@@ -17,6 +18,8 @@ from .limits import Limits
 __all__ = ["Answerer"]
 
 Say = Callable[[str], None]
+
+MAX_STEPS: Final = 50
 
 
 class _KeepingEmbedder(Embedder):
@@ -34,7 +37,7 @@ class Answerer:
     """Answers requests with a model.
 
     A request is an object with `task`, `videos` (each with a `path`, and a `label` that stands for it in all texts) and
-    what the task needs: `threshold` for `verify`.
+    what the task needs: `threshold` (None is the model's own) for `verify`, the text `script` for `timeline`.
 
     Args:
         model: as `runtime.load` gives it.
@@ -51,7 +54,10 @@ class Answerer:
         )
         self.model = dataclasses.replace(model, embedder=self.embedder)
         self.limits = limits
-        self._tasks: dict[str, Callable[[Mapping[str, Any], Say], dict[str, Any]]] = {"verify": self._verify}
+        self._tasks: dict[str, Callable[[Mapping[str, Any], Say], dict[str, Any]]] = {
+            "timeline": self._timeline,
+            "verify": self._verify,
+        }
 
     def warm_up(self) -> None:
         """Load all networks. Raises `BundleError`."""
@@ -108,7 +114,7 @@ class Answerer:
     def _verify(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
         a, b = (video["path"] for video in request["videos"])
         say("looking at both videos")
-        result = self.model.verify(a, b, threshold=request.get("threshold"))
+        result = self.model.verify(a, b, threshold=request.get("threshold"), explain=True)
         first, second = self.embedder.kept
         say("choosing pictures")
         columns = aligned_columns(first, second)
@@ -117,6 +123,24 @@ class Answerer:
             for column, picture in zip(columns, pictures_at(path, frames), strict=True):
                 column[f"picture_{name}"] = picture
         return {"result": result.to_json(), "columns": columns, "unlike_from": self._unlike_from()}
+
+    def _timeline(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
+        (video,) = request["videos"]
+        script = parse_script(request["script"], name="the steps")
+        if len(script.steps) > MAX_STEPS:
+            raise OptionError(f"the steps: there are {len(script.steps)}, but this page takes at most {MAX_STEPS}")
+        say("looking for the steps")
+        found = self.model.timeline(script, video["path"])
+        say("choosing pictures")
+        with open_video(video["path"], num_threads=1) as opened:
+            times = opened.times(range(opened.num_frames))
+        seen = [step for step in found.steps if step.start is not None and step.end is not None]
+        middles = [min(int(times.searchsorted((step.start + step.end) / 2)), len(times) - 1) for step in seen]
+        pictures = iter(pictures_at(video["path"], middles))
+        return {
+            "result": found.to_dict(),
+            "pictures": [None if step.start is None else next(pictures) for step in found.steps],
+        }
 
     def _unlike_from(self) -> float | None:
         """From which `apart` on a column is as unlike as videos that differ; None if that was not calibrated."""

@@ -23,6 +23,7 @@ from .desk import Desk
 from .guard import Guard
 from .tab_api import api_tab
 from .tab_model import ModelTab
+from .tab_script import ScriptTab
 from .tab_verify import VerifyTab
 from .uploads import UploadFolder
 from .worker import WorkerPool
@@ -35,12 +36,19 @@ _PORTS: Final = 100
 _STYLE: Final = Path(__file__).with_name("style.css")
 _FONTS: Final = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _MONO: Final = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-# Results are announced to those who do not see them.
+# Results are announced to those who do not see them; what has a `data-seek` moves the player there.
 _SCRIPT: Final = """() => {
   for (const result of document.querySelectorAll(".w-live")) {
     result.setAttribute("aria-live", "polite");
     result.setAttribute("aria-atomic", "false");
   }
+  document.addEventListener("click", (event) => {
+    const chosen = event.target.closest("[data-seek]");
+    const player = document.querySelector("#script-video video");
+    if (!chosen || !player) return;
+    player.currentTime = Number(chosen.dataset.seek);
+    player.scrollIntoView({ block: "nearest" });
+  });
 }"""
 
 
@@ -73,6 +81,8 @@ def build_page(desk: Desk) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Verify", id="verify"):
                 verify = VerifyTab(desk)
+            with gr.Tab("Follow the script", id="script"):
+                ScriptTab(desk)
             with gr.Tab("Model", id="model"):
                 model = ModelTab(facts)
             with gr.Tab("API", id="api"):

@@ -15,8 +15,8 @@ from .worker import StoppedError, WorkerPool
 
 __all__ = ["FIRST", "SECOND", "Desk", "trouble_view"]
 
-FIRST: Final = "First video"
-SECOND: Final = "Second video"
+FIRST: Final = "Video A"
+SECOND: Final = "Video B"
 _LOOK_SECONDS: Final = 0.2
 
 

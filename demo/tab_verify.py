@@ -10,9 +10,10 @@ import gradio as gr
 from ..runtime.errors import WeakSVRError
 from .desk import FIRST, SECOND, Desk, trouble_view
 from .examples import example_cards
+from .video_input import video_input
 from .view import verify_view
 
-__all__ = ["VerifyTab", "video_input"]
+__all__ = ["VerifyTab"]
 
 _LEAD: Final = (
     '<p class="w-lead">Take a video of how it should be done, and one to check. Another person, place, camera or pace '
@@ -38,8 +39,8 @@ class VerifyTab:
         self._desk = desk
         gr.HTML(_LEAD)
         with gr.Row():
-            self.first = video_input("First video: as it should be", "first-video")
-            self.second = video_input("Second video: to be checked", "second-video")
+            self.first = video_input("Video A: as it should be", "video-a")
+            self.second = video_input("Video B: to be checked", "video-b")
         with gr.Row(elem_classes="w-actions"):
             self._compare = gr.Button("Compare", variant="primary", elem_id="compare", scale=0, min_width=180)
             self._cancel = gr.Button("Cancel", elem_id="cancel-compare", scale=0, min_width=120)
@@ -97,8 +98,3 @@ class VerifyTab:
 
     def _stop(self, request: gr.Request) -> None:
         self._desk.cancel(request.session_hash or "")
-
-
-def video_input(label: str, name: str) -> gr.Video:
-    """Where a video is uploaded or recorded."""
-    return gr.Video(label=label, elem_id=name, height=280, sources=["upload", "webcam"], elem_classes="w-video")

@@ -12,14 +12,27 @@ from typing import Any, Final
 
 from ..runtime.clock import clock
 
-__all__ = ["busy_view", "error_view", "note_view", "verify_view"]
+__all__ = [
+    "METHOD_WORDS",
+    "busy_view",
+    "details",
+    "error_view",
+    "note_view",
+    "notes_list",
+    "scale",
+    "section",
+    "share",
+    "symbol",
+    "table",
+    "verify_view",
+]
 
 _HEADLINES: Final = {
     "same": ("Same procedure", "Both videos show the same steps, in the same order."),
     "different": ("Different procedures", "The videos do not show the same steps in the same order."),
     "undecided": ("Undecided", "The videos are too close to the limit, or too unusual, to say."),
 }
-_METHODS: Final = {
+METHOD_WORDS: Final = {
     "alignment": "moment by moment, in order of time",
     "vector": "each video as a whole",
 }
@@ -28,6 +41,8 @@ _SYMBOLS: Final = {
     "different": '<path d="M24 2.5 45.5 24 24 45.5 2.5 24z"/><path d="M15 20h18M15 28h18M29 13 19 35"/>',
     "undecided": '<rect x="4" y="4" width="40" height="40" rx="6" stroke-dasharray="5 4"/>'
     '<path d="M19 19a5 5 0 1 1 7 4.6c-1.6.8-2 1.6-2 3.4M24 33v.5"/>',
+    "pass": '<circle cx="24" cy="24" r="21"/><path d="m14 25 7 7 13-15"/>',
+    "fail": '<path d="M24 2.5 45.5 24 24 45.5 2.5 24z"/><path d="m17 17 14 14M31 17 17 31"/>',
     "error": '<path d="M24 4 45 43H3z"/><path d="M24 18v12M24 36v.5"/>',
     "note": '<circle cx="24" cy="24" r="21"/><path d="M24 22v13M24 14v.5"/>',
 }
@@ -47,10 +62,10 @@ def verify_view(answer: Mapping[str, Any]) -> str:
         [
             '<article class="w-result">',
             _banner(result),
-            _section("How far apart they are", scale(result["distance"], result["threshold"])),
+            section("How far apart they are", scale(result["distance"], result["threshold"])),
             _explanation(result.get("explanation")),
             _pictures(answer["columns"], answer["unlike_from"]),
-            _details(result),
+            _numbers(result),
             "</article>",
         ]
     )
@@ -112,14 +127,24 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
     return f'<table class="w-table"><tbody>{lines}</tbody></table>'
 
 
+def notes_list(notes: Sequence[str]) -> str:
+    """What else a user should know, nothing if there is nothing."""
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<ul class="w-notes">{items}</ul>' if items else ""
+
+
+def details(rows: Iterable[tuple[str, str]]) -> str:
+    """Numbers for those who want them, folded away."""
+    return f'<details class="w-details"><summary>Numbers</summary>{table(rows)}</details>'
+
+
 def _banner(result: Mapping[str, Any]) -> str:
     verdict = result.get("verdict", "same" if result["same"] else "different")
     word, sentence = _HEADLINES[verdict]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in result["notes"])
     return (
         f'<header class="w-verdict w-{verdict}">{symbol(verdict)}<div><h2>{word}</h2><p>{sentence}</p>'
         f'<p class="w-soft">{escape(_certainty(result))}</p></div></header>'
-        + (f'<ul class="w-notes">{notes}</ul>' if notes else "")
+        + notes_list(result["notes"])
     )
 
 
@@ -129,16 +154,18 @@ def _certainty(result: Mapping[str, Any]) -> str:
     chance = result["probability"]
     if chance is None:
         return call
-    return f"{call} For pairs like those the model was calibrated on, the chance of the same procedure is {_share(chance)}."
+    return f"{call} For pairs like those the model was calibrated on, the chance of the same procedure is {share(chance)}."
 
 
-def _share(chance: float) -> str:
+def share(chance: float) -> str:
+    """A chance in per cent, never 0 or 100."""
     if chance < 0.01:
         return "below 1 %"
     return "above 99 %" if chance > 0.99 else f"{chance:.0%}".replace("%", " %")
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
+    """A part of a result; the content is HTML."""
     return f'<section class="w-section"><h3>{escape(title)}</h3>{content}</section>'
 
 
@@ -152,12 +179,12 @@ def _explanation(explanation: Mapping[str, Any] | None) -> str:
     )
     summary = explanation["summary"]
     text = f"<p>{escape(summary[:1].upper() + summary[1:])}.</p>"
-    return _section("Where they differ", text + (f'<ul class="w-list">{items}</ul>' if items else ""))
+    return section("Where they differ", text + (f'<ul class="w-list">{items}</ul>' if items else ""))
 
 
 def _pictures(columns: Sequence[Mapping[str, Any]], unlike_from: float | None) -> str:
     cells = "".join(_column(column, unlike_from) for column in columns)
-    legend = "Each column shows two moments that belong together; the second video may be faster or slower."
+    legend = "Each column shows two moments that belong together; B may be faster or slower than A."
     if unlike_from is not None:
         unlike = sum(column["apart"] > unlike_from for column in columns)
         legend += (
@@ -165,10 +192,10 @@ def _pictures(columns: Sequence[Mapping[str, Any]], unlike_from: float | None) -
             if unlike
             else " In none of them are the videos as unlike as different procedures."
         )
-    return _section(
+    return section(
         "Side by side",
         f'<p class="w-soft">{legend}</p><div class="w-film" role="region" aria-label="Moments side by side" '
-        f'tabindex="0"><div class="w-film-names" aria-hidden="true"><span>First</span><span>Second</span></div>'
+        f'tabindex="0"><div class="w-film-names" aria-hidden="true"><span>A</span><span>B</span></div>'
         f'<ol class="w-columns">{cells}</ol></div>',
     )
 
@@ -180,26 +207,26 @@ def _column(column: Mapping[str, Any], unlike_from: float | None) -> str:
     a, b = clock(column["seconds_a"]), clock(column["seconds_b"])
     return (
         f'<li class="{"w-is-unlike" if unlike else ""}">'
-        f'<figure><img src="{escape(column["picture_a"])}" alt="First video at {a}"><figcaption>{a}</figcaption></figure>'
+        f'<figure><img src="{escape(column["picture_a"])}" alt="Video A at {a}"><figcaption>{a}</figcaption></figure>'
         f"{mark if unlike else alike}"
-        f'<figure><img src="{escape(column["picture_b"])}" alt="Second video at {b}"><figcaption>{b}</figcaption></figure>'
+        f'<figure><img src="{escape(column["picture_b"])}" alt="Video B at {b}"><figcaption>{b}</figcaption></figure>'
         "</li>"
     )
 
 
-def _details(result: Mapping[str, Any]) -> str:
+def _numbers(result: Mapping[str, Any]) -> str:
     chance = result["probability"]
     rows = [
         ("Distance", f"{result['distance']:.4f}"),
         ("Threshold", f"{result['threshold']:.4f}"),
         ("Margin", f"{result['margin']:+.4f}"),
         *([] if chance is None else [("Chance of the same procedure", f"{chance:.3f}")]),
-        ("Compared", _METHODS[result["method"]]),
+        ("Compared", METHOD_WORDS[result["method"]]),
         ("Frames looked at", result["sampling"]),
         ("Ran on", f"{result['device']}, {result['precision']}"),
         ("Model", result["bundle"]),
     ]
-    return f'<details class="w-details"><summary>Numbers</summary>{table(rows)}</details>'
+    return details(rows)
 
 
 def _notice(kind: str, title: str, message: str) -> str:
