@@ -22,7 +22,7 @@ $(DEV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 	@echo "installing the development environment (torch and its libraries are several GB)"
-	$(DEV)/bin/python -m pip install --quiet -c constraints.txt -e '.[cpu,train,export]' --group dev
+	$(DEV)/bin/python -m pip install --quiet -c constraints.txt -e '.[cpu,train,export,demo]' --group dev
 	@touch $@
 
 verify: $(RUNTIME)/.installed
@@ -35,7 +35,8 @@ verify: $(RUNTIME)/.installed
 test: $(DEV)/.installed
 	$(DEV)/bin/python -m pytest -q tests/export
 	$(DEV)/bin/python -m pytest -q tests/runtime
-	$(DEV)/bin/python -m pytest -q tests --ignore tests/export --ignore tests/runtime
+	$(DEV)/bin/python -m pytest -q tests/demo
+	$(DEV)/bin/python -m pytest -q tests --ignore tests/export --ignore tests/runtime --ignore tests/demo
 
 build/types/weaksvr:
 	@mkdir -p build/types

@@ -36,8 +36,9 @@ class _KeepingEmbedder(Embedder):
 class Answerer:
     """Answers requests with a model.
 
-    A request is an object with `task`, `videos` (each with a `path`, and a `label` that stands for it in all texts) and
-    what the task needs: `threshold` (None is the model's own) for `verify`, the text `script` for `timeline`.
+    A request is an object with `task`, `videos` (each with a `path`, and a `label` that stands for it in all texts),
+    `pictures` (whether they are wanted), and what the task needs: `threshold` for `verify` (None is the model's own),
+    the text `script` for `timeline`.
 
     Args:
         model: as `runtime.load` gives it.
@@ -60,7 +61,9 @@ class Answerer:
         }
 
     def warm_up(self) -> None:
-        """Load all networks. Raises `BundleError`."""
+        """Load all networks, and the decoder, so that what a request adds is its own. Raises `BundleError`."""
+        from ..runtime import video_file  # noqa: F401 - loads FFmpeg
+
         self.embedder.warm_up()
         if self.embedder.tokenizer is not None:
             self.embedder.embed_text(["a step"])
@@ -116,13 +119,16 @@ class Answerer:
         say("looking at both videos")
         result = self.model.verify(a, b, threshold=request.get("threshold"), explain=True)
         first, second = self.embedder.kept
+        answer = {"result": result.to_json(), "unlike_from": self._unlike_from()}
+        if not request["pictures"]:
+            return answer
         say("choosing pictures")
         columns = aligned_columns(first, second)
         for name, path in (("a", a), ("b", b)):
             frames = [column[f"frame_{name}"] for column in columns]
             for column, picture in zip(columns, pictures_at(path, frames), strict=True):
                 column[f"picture_{name}"] = picture
-        return {"result": result.to_json(), "columns": columns, "unlike_from": self._unlike_from()}
+        return {**answer, "columns": columns}
 
     def _timeline(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
         (video,) = request["videos"]
@@ -131,16 +137,16 @@ class Answerer:
             raise OptionError(f"the steps: there are {len(script.steps)}, but this page takes at most {MAX_STEPS}")
         say("looking for the steps")
         found = self.model.timeline(script, video["path"])
+        answer = {"result": found.to_dict()}
+        if not request["pictures"]:
+            return answer
         say("choosing pictures")
         with open_video(video["path"], num_threads=1) as opened:
             times = opened.times(range(opened.num_frames))
         seen = [step for step in found.steps if step.start is not None and step.end is not None]
         middles = [min(int(times.searchsorted((step.start + step.end) / 2)), len(times) - 1) for step in seen]
         pictures = iter(pictures_at(video["path"], middles))
-        return {
-            "result": found.to_dict(),
-            "pictures": [None if step.start is None else next(pictures) for step in found.steps],
-        }
+        return {**answer, "pictures": [None if step.start is None else next(pictures) for step in found.steps]}
 
     def _unlike_from(self) -> float | None:
         """From which `apart` on a column is as unlike as videos that differ; None if that was not calibrated."""

@@ -110,7 +110,7 @@ def serve(pool: WorkerPool, folder: UploadFolder, address: Address) -> Iterator[
     """
     with _quiet_environment(folder), contextlib.closing(_listen(address)) as listener:
         app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        gr.mount_gradio_app(app, build_page(Desk(pool, folder)), "/", **_mount_options(pool, folder, address))
+        gr.mount_gradio_app(app, build_page(Desk(pool, folder)), "/", **_mount_options(pool, address))
         guarded = Guard(app, folder, pool.limits)
         server = uvicorn.Server(
             uvicorn.Config(guarded, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
@@ -141,7 +141,7 @@ def _listen(address: Address) -> socket.socket:
     raise OptionError(f"{address.host}, {tried}: the page cannot be served there: {reason}; take another host or port")
 
 
-def _mount_options(pool: WorkerPool, folder: UploadFolder, address: Address) -> dict[str, Any]:
+def _mount_options(pool: WorkerPool, address: Address) -> dict[str, Any]:
     return {
         "root_path": address.root_path or None,
         "auth": list(address.users) or None,
@@ -154,12 +154,12 @@ def _mount_options(pool: WorkerPool, folder: UploadFolder, address: Address) -> 
         "run_history": False,
         "enable_monitoring": False,
         "footer_links": ["settings"],
-        "theme": theme(),
+        "theme": _theme(),
         "css": _STYLE.read_text(encoding="utf-8"),
     }
 
 
-def theme() -> gr.themes.Base:
+def _theme() -> gr.themes.Base:
     """Calm, with one accent, and fonts that are there already: nothing is fetched."""
     return gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
@@ -168,6 +168,8 @@ def theme() -> gr.themes.Base:
         font=[gr.themes.Font(name) for name in _FONTS],
         font_mono=[gr.themes.Font(name) for name in _MONO],
     ).set(
+        body_text_color_subdued="#52606d",
+        body_text_color_subdued_dark="#aab4bf",
         body_background_fill="#f6f7f9",
         body_background_fill_dark="#12161c",
         block_background_fill_dark="#1b2129",

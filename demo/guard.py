@@ -23,6 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
+LOGIN: Final = "/login"
 UPLOAD: Final = "/gradio_api/upload"
 FILE: Final = "/gradio_api/file="
 _READ: Final = re.compile(
@@ -95,7 +96,8 @@ class Guard:
             await self._upload(scope, receive, send)
         else:
             body = await _body(receive)
-            _check_addresses(body)
+            if path.rstrip("/") != LOGIN:
+                _check_addresses(body)
             await self._app(scope, _again(body, receive), send)
 
     async def _upload(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -149,7 +151,7 @@ def _check_addresses(body: bytes) -> None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return  # a login form; and what is no JSON is refused beneath
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "the request is no JSON") from None
     for path in _file_paths(document):
         if _ADDRESS.match(unquote(path).strip()):
             raise _RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "a video must be uploaded; addresses are not fetched")

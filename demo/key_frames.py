@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..runtime.alignment import alignment_path
 from ..runtime.embedder import VideoEmbedding
@@ -74,8 +75,6 @@ def _size(height: int, width: int) -> tuple[int, int]:
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""The tab about the model: what it is, what it runs on, how its threshold was found, and what another one would mean."""
+"""The tab about the model: what it is, how its threshold was found, and what another one would mean."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class ScriptTab:
 
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         find.click(self._run, [steps, video], result, trigger_mode="multiple", **quiet)
-        cancel.click(self._stop, None, None, api_visibility="private", queue=False)
+        cancel.click(self._stop, None, None, api_visibility="private")
         for button, (clip, _) in zip(tries, _EXAMPLES, strict=True):
             chosen = button.click(self._chooser(clip), None, [steps, video], trigger_mode="multiple", **quiet)
             chosen.then(self._run, [steps, video], result, **quiet)
@@ -62,7 +62,7 @@ class ScriptTab:
         async def timeline(script: str, video: str | None, request: gr.Request) -> dict[str, Any]:
             """When does a video show the steps of a script? Gives the JSON document of weaksvr-timeline."""
             try:
-                wanted = self._desk.request("timeline", [(_VIDEO, video)], script=script)
+                wanted = self._desk.request("timeline", [(_VIDEO, video)], script=script, pictures=False)
                 answer = await self._desk.answer(wanted, owner=request.session_hash or "")
             except WeakSVRError as error:
                 raise gr.Error(str(error), print_exception=False) from error
@@ -82,7 +82,7 @@ class ScriptTab:
 
     async def _run(self, steps: str, video: str | None, request: gr.Request) -> AsyncIterator[str]:
         try:
-            wanted = self._desk.request("timeline", [(_VIDEO, video)], script=steps)
+            wanted = self._desk.request("timeline", [(_VIDEO, video)], script=steps, pictures=True)
             async for found in self._desk.views(wanted, owner=request.session_hash or ""):
                 yield found if isinstance(found, str) else timeline_view(found)
         except WeakSVRError as error:

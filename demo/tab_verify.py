@@ -52,7 +52,7 @@ class VerifyTab:
         inputs: list[Any] = [self.first, self.second, use_threshold, threshold]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
         self._compare.click(self._run, inputs, self._result, **quiet)
-        self._cancel.click(self._stop, None, None, api_visibility="private", queue=False)
+        self._cancel.click(self._stop, None, None, api_visibility="private")
         for button, (a, b, _) in zip(self._tries, _EXAMPLES, strict=True):
             chosen = button.click(self._chooser(a, b), None, [self.first, self.second], **quiet)
             chosen.then(self._run, inputs, self._result, api_visibility="private", show_progress="hidden")
@@ -68,7 +68,9 @@ class VerifyTab:
         ) -> dict[str, Any]:
             """Do two videos show the same procedure? Gives the JSON document of weaksvr-verify."""
             try:
-                wanted = self._desk.request("verify", [(FIRST, first), (SECOND, second)], threshold=threshold)
+                wanted = self._desk.request(
+                    "verify", [(FIRST, first), (SECOND, second)], threshold=threshold, pictures=False
+                )
                 answer = await self._desk.answer(wanted, owner=request.session_hash or "")
             except WeakSVRError as error:
                 raise gr.Error(str(error), print_exception=False) from error
@@ -90,7 +92,7 @@ class VerifyTab:
     ) -> AsyncIterator[str]:
         try:
             videos = [(FIRST, first), (SECOND, second)]
-            wanted = self._desk.request("verify", videos, threshold=threshold if use else None)
+            wanted = self._desk.request("verify", videos, threshold=threshold if use else None, pictures=True)
             async for found in self._desk.views(wanted, owner=request.session_hash or ""):
                 yield found if isinstance(found, str) else verify_view(found)
         except WeakSVRError as error:

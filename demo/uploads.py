@@ -71,7 +71,9 @@ class UploadFolder:
         """
         if not self.holds(path) or not Path(path).is_file():
             minutes = self._limits.kept_seconds / 60
-            raise VideoError(f"{label}: is no longer kept (uploads are deleted after {minutes:g} minutes); upload it again")
+            raise VideoError(
+                f"{label}: is no longer kept (uploads are deleted after {minutes:g} minutes); upload it again"
+            )
         return str(Path(path).resolve())
 
     def used_bytes(self) -> int:

@@ -92,9 +92,7 @@ def note_view(title: str, message: str) -> str:
 
 def symbol(name: str) -> str:
     """One of the shapes that go with a word; screen readers pass over it."""
-    return (
-        f'<svg class="w-symbol" viewBox="0 0 48 48" width="48" height="48" aria-hidden="true">{_SYMBOLS[name]}</svg>'
-    )
+    return f'<svg class="w-symbol" viewBox="0 0 48 48" width="48" height="48" aria-hidden="true">{_SYMBOLS[name]}</svg>'
 
 
 def scale(distance: float, threshold: float) -> str:
@@ -143,8 +141,7 @@ def _banner(result: Mapping[str, Any]) -> str:
     word, sentence = _HEADLINES[verdict]
     return (
         f'<header class="w-verdict w-{verdict}">{symbol(verdict)}<div><h2>{word}</h2><p>{sentence}</p>'
-        f'<p class="w-soft">{escape(_certainty(result))}</p></div></header>'
-        + notes_list(result["notes"])
+        f'<p class="w-soft">{escape(_certainty(result))}</p></div></header>' + notes_list(result["notes"])
     )
 
 
@@ -154,7 +151,9 @@ def _certainty(result: Mapping[str, Any]) -> str:
     chance = result["probability"]
     if chance is None:
         return call
-    return f"{call} For pairs like those the model was calibrated on, the chance of the same procedure is {share(chance)}."
+    return (
+        f"{call} For pairs like those the model was calibrated on, the chance of the same procedure is {share(chance)}."
+    )
 
 
 def share(chance: float) -> str:

@@ -99,7 +99,7 @@ def _row(
 
 
 def _bar(start: float, end: float, seconds: float, again: str) -> str:
-    """A stretch of time on the line. The row's own button reaches the first one by keyboard; a repetition has its own."""
+    """A stretch of time on the line; where it is no repetition, the row's button is the way to it by keyboard."""
     left, width = 100 * start / seconds, 100 * (end - start) / seconds
     place = f'style="left:{left:.2f}%;width:{width:.2f}%"'
     if not again:

@@ -69,7 +69,7 @@ class _Process:
         try:
             if not self.connection.poll(_START_SECONDS):
                 raise BundleError(f"a worker process did not start within {_START_SECONDS:g} seconds; try again")
-            reply = receive(self.connection)
+            reply = _receive(self.connection)
         except (EOFError, OSError) as error:
             self.kill()
             raise BundleError("a worker process ended while it loaded the model; run weaksvr-doctor") from error
@@ -217,7 +217,7 @@ class WorkerPool:
             process.connection.send_bytes(json.dumps(ticket.request).encode())
             while True:
                 if process.connection.poll(_POLL_SECONDS):
-                    reply = receive(process.connection)
+                    reply = _receive(process.connection)
                     if "stage" not in reply:
                         return reply
                     ticket.stage = str(reply["stage"])
@@ -233,7 +233,7 @@ class WorkerPool:
             ) from error
 
 
-def receive(connection: Connection) -> dict[str, Any]:
+def _receive(connection: Connection) -> dict[str, Any]:
     """A JSON object from a worker. Raises `EOFError` or `OSError` if there is none."""
     try:
         document = json.loads(connection.recv_bytes(_MAX_REPLY_BYTES))
