@@ -33,10 +33,8 @@ verify: $(RUNTIME)/.installed
 	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4; test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q tests/export
-	$(DEV)/bin/python -m pytest -q tests/runtime
+	$(DEV)/bin/python -m pytest -q tests --ignore tests/demo
 	$(DEV)/bin/python -m pytest -q tests/demo
-	$(DEV)/bin/python -m pytest -q tests --ignore tests/export --ignore tests/runtime --ignore tests/demo
 
 build/types/weaksvr:
 	@mkdir -p build/types
@@ -66,8 +64,11 @@ bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_fine_losses.py runs/workbench --out benchmarks/results/fine_losses.json
 	$(DEV)/bin/python benchmarks/bench_consumers.py
 	$(DEV)/bin/python benchmarks/bench_sampling.py runs/workbench --out benchmarks/results/sampling.json
+	$(DEV)/bin/python benchmarks/bench_explain.py runs/workbench --kept build/workbench_pairs.pkl
+	$(DEV)/bin/python benchmarks/bench_compare.py runs/workbench --kept build/workbench_pairs.pkl
 	$(DEV)/bin/python -m pip install --quiet --group bench
 	$(DEV)/bin/python benchmarks/bench_decode.py --clips build/decode_clips > /dev/null
+	$(DEV)/bin/python benchmarks/bench_verify.py build/verify --clips build/decode_clips > /dev/null
 	$(DEV)/bin/python benchmarks/report.py
 
 format: $(DEV)/.installed

@@ -37,11 +37,14 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from decode_clips import CLIPS, Clip, make_clip, read_number
-from decode_peers import PEERS, SEGMENT, load_reader, segments_of, version_of
+from decode_peers import OURS, PEERS, SEGMENT, load_reader, segments_of, version_of
 from numpy.typing import NDArray
 from weaksvr.runtime.sampling import uniform_indices
 from weaksvr.runtime.storage import write_text
-from weaksvr.runtime.video import shorter_side_size
+from weaksvr.runtime.video import open_video, shorter_side_size
+from weaksvr.runtime.video_av1 import without_unreferred
+from weaksvr.runtime.video_index import SKIP_CODECS, plan_runs
+from weaksvr.runtime.video_packets import packet_of, sequence_of
 
 SIZE = 224
 FRAME_COUNTS = (16, 48)
@@ -113,6 +116,8 @@ def _timed(read: Any, job: dict[str, Any], threads: int) -> dict[str, Any]:
     if frames.shape != reference.shape:
         raise ValueError(f"returned {frames.shape} instead of {reference.shape}")
     times = {"seconds": seconds, "cpu_seconds": cpu}
+    if job["alone"]:
+        times["alone_cpu_seconds"] = _decoding_alone(job["path"], job["indices"])
     numbers = [read_number(frame) for frame in frames]
     if job["free"]:  # any frame of its segment is right
         segments = segments_of(job["num_frames"], len(numbers))
@@ -126,6 +131,33 @@ def _timed(read: Any, job: dict[str, Any], threads: int) -> dict[str, Any]:
         "distance": float(distances.max()),
         "identical": bool(np.array_equal(frames, reference)),
     }
+
+
+def _decoding_alone(path: str, indices: list[int]) -> float:
+    """Processor seconds that FFmpeg's decoder itself needs for the pictures that weaksvr decodes, one thread."""
+    with open_video(path, num_threads=1) as video:
+        reader, decoder = video._reader, video._source.decoder
+        wanted = sorted({int(video._index.packet[index]) for index in indices})
+        cpu = 0.0
+        for run in plan_runs(reader.table, wanted, earlier_keys=0, gap=video._gap):
+            packets = list(itertools.islice(reader.read(run.start), run.stop - run.start))
+            sequence, codec = sequence_of(video._source), video._source.codec
+            decoder.flush_buffers()
+            for row, packet in packets:
+                needed = row in run.needed
+                if codec in SKIP_CODECS and codec != "libdav1d":
+                    decoder.skip_frame = "DEFAULT" if needed else "NONREF"
+                data = b"" if needed else without_unreferred(memoryview(packet), sequence)
+                if sequence is not None and not needed and not data:
+                    continue
+                given = packet if sequence is None or needed else packet_of(data, like=packet)
+                start = _processor_seconds()
+                decoder.decode(given)
+                cpu += _processor_seconds() - start
+            start = _processor_seconds()
+            decoder.decode(None)
+            cpu += _processor_seconds() - start
+    return cpu
 
 
 def _processor_seconds() -> float:
@@ -161,7 +193,7 @@ def reference_frames(clip: Clip, path: Path) -> dict[int, tuple[list[int], Path]
 
 
 def measure(
-    workers: dict[str, Worker], clip: Clip, path: Path, indices: list[int], reference: Path, enough: float
+    workers: dict[str, Worker], clip: Clip, path: Path, indices: list[int], reference: Path, enough: float, threads: int
 ) -> Iterator[dict[str, Any]]:
     """One result a reader for one clip and one set of frames; the readers take turns.
 
@@ -172,7 +204,7 @@ def measure(
     for repeat in range(MAX_REPEATS):
         for peer, worker in workers.items():
             if repeat == 0 or sum(run.get("cpu_seconds", np.inf) for run in runs[peer]) < enough:
-                runs[peer].append(worker.run(**job, free=peer == SEGMENT))
+                runs[peer].append(worker.run(**job, free=peer == SEGMENT, alone=peer == OURS and threads == 1))
     for peer, done in runs.items():
         sound = [run for run in done if "error" not in run]
         result: dict[str, Any] = {"file": clip.file, "frames": len(indices), "reader": peer}
@@ -181,6 +213,8 @@ def measure(
         else:
             result["seconds"] = [round(run["seconds"], 4) for run in sound]
             result["cpu_seconds"] = [round(run["cpu_seconds"], 4) for run in sound]
+            if all("alone_cpu_seconds" in run for run in sound):
+                result["alone_cpu_seconds"] = [round(run["alone_cpu_seconds"], 4) for run in sound]
             result["wrong"] = max(run["wrong"] for run in sound)
             if peer != SEGMENT:
                 result["distance"] = round(max(run["distance"] for run in sound), 2)
@@ -237,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 load = round(os.getloadavg()[0], 1)
                 new = [
                     {"threads": threads, "load": load, **result}
-                    for result in measure(workers, clip, path, indices, reference, options.enough)
+                    for result in measure(workers, clip, path, indices, reference, options.enough, threads)
                 ]
                 renewed = {cell(result) for result in new}
                 document["results"] = [old for old in document["results"] if cell(old) not in renewed] + new

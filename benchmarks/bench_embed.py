@@ -83,7 +83,8 @@ def run_verify(arguments: Sequence[str]) -> dict[str, float]:
 def run_process(arguments: Sequence[str], *, codes: Sequence[int] = (0,)) -> tuple[str, dict[str, float]]:
     """Run Python with `arguments`: its output, and what the process took."""
     began = time.monotonic()
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "WEAKSVR_CACHE": "off"}
+    with subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True) as process:
         output = process.stdout.read() if process.stdout else ""
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PEERS", "SEGMENT", "Reader", "load_reader", "segments_of", "version_of"]
+__all__ = ["OURS", "PEERS", "SEGMENT", "Reader", "load_reader", "segments_of", "version_of"]
 
 Frames = NDArray[np.uint8]
 Reader = Callable[[str, list[int], int, int, int], Frames]
@@ -155,11 +155,12 @@ def _pyav(*, seek: bool) -> Reader:
     return seeking if seek else sequential
 
 
+OURS = "weaksvr"
 SEGMENT = "weaksvr segment"
 """The reader that is free to take any frame of each segment."""
 
 PEERS: dict[str, tuple[str, Callable[[], Reader]]] = {
-    "weaksvr": ("weaksvr", _weaksvr),
+    OURS: ("weaksvr", _weaksvr),
     SEGMENT: ("weaksvr", _segment),
     "torchcodec exact": ("torchcodec", lambda: _torchcodec("exact")),
     "torchcodec approximate": ("torchcodec", lambda: _torchcodec("approximate")),

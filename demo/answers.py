@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from ..runtime.embedder import Embedder, SampledVideo, VideoEmbedding
+from ..runtime.embedder import Embedder, VideoEmbedding
 from ..runtime.errors import BundleError, OptionError, VideoError, WeakSVRError
 from ..runtime.script import parse_script
 from ..runtime.verify import Model
@@ -27,9 +28,8 @@ class _KeepingEmbedder(Embedder):
 
     kept: Sequence[VideoEmbedding] = ()
 
-    def embed_sampled(self, videos: SampledVideo | Sequence[SampledVideo]) -> Any:
-        found = super().embed_sampled(videos)
-        self.kept = [found] if isinstance(found, VideoEmbedding) else found
+    def embed_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[VideoEmbedding]:
+        self.kept = found = super().embed_together(paths)
         return found
 
 

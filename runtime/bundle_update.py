@@ -26,7 +26,7 @@ def refuse_read_only(out: Path) -> None:
         OutputError: if it is the bundle that comes with the package, holds something else, or may not be written to.
     """
     if out.exists() and DEFAULT_BUNDLE.exists() and out.samefile(DEFAULT_BUNDLE):
-        raise OutputError(f"{out}: comes with the package and is read-only; write a calibrated copy with --out DIR")
+        raise OutputError(f"{out}: comes with the package and is read-only; write a copy with --out DIR")
     refuse_foreign(out)
     there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends import Backend
+from .embedding_cache import EmbeddingCache, Lookup, StoredEmbedding
 from .errors import BundleError, OptionError, TooFewFramesError
 from .preprocess import normalize, read_frames
 from .sampling import frame_indices
 from .spec import PreprocessSpec, SamplingSpec
 from .video import open_video
 
-__all__ = ["Embedder", "SampledVideo", "TextEmbedding", "Tokenize", "VideoEmbedding"]
+__all__ = ["Embedder", "SampledVideo", "TextEmbedding", "Tokenize", "VideoEmbedding", "restored"]
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int64]]
 
@@ -133,6 +134,9 @@ class Embedder:
         preprocess: what they are made into.
         tokenizer: turns N texts into tokens, int64 (N, L); None if there is no text network.
         decode_threads: threads that decode, shared by the videos that are read together; 0 leaves it to `open_video`.
+
+    Attributes:
+        cache: where embeddings are kept; None if they are not.
     """
 
     def __init__(
@@ -149,6 +153,7 @@ class Embedder:
         self.preprocess = preprocess
         self.tokenizer = tokenizer
         self.decode_threads = decode_threads
+        self.cache: EmbeddingCache | None = None
         self._warm = False
 
     def read(
@@ -238,8 +243,48 @@ class Embedder:
     def embed(
         self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None
     ) -> VideoEmbedding:
-        """`read`, then `embed_sampled`. Raises as they do."""
-        return self.embed_sampled(self.read(path, start=start, end=end))
+        """`read`, then `embed_sampled`, if the cache does not know the embedding. Raises as they do."""
+        known = self.look(path, start=start, end=end)
+        if known.found is not None:
+            return restored(path, known.found)
+        return self.embed_read(self.read(path, start=start, end=end), known)
+
+    def embed_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[VideoEmbedding]:
+        """`read_together` and `embed_sampled`; with a cache only what it does not know. Raises as they do.
+
+        With a cache each video is embedded alone: what is beside it in a batch changes its last digits,
+        and what is kept must not depend on that.
+        """
+        if self.cache is None:
+            return self.embed_sampled(self.read_together(paths))
+        known = [self.look(path) for path in paths]
+        missing = [path for path, looked in zip(paths, known, strict=True) if looked.found is None]
+        read = iter(self.read_together(missing))
+        return [
+            self.embed_read(next(read), looked) if looked.found is None else restored(path, looked.found)
+            for path, looked in zip(paths, known, strict=True)
+        ]
+
+    def look(self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None) -> Lookup:
+        """What the cache knows of a video, or of a part of it; do it before the video is read. Raises `OptionError`."""
+        part = _part(start, end)
+        return Lookup() if self.cache is None else self.cache.look(path, part=part)
+
+    def embed_read(self, video: SampledVideo, looked: Lookup) -> VideoEmbedding:
+        """`embed_sampled` a video that was looked up in vain, and keep the embedding. Raises as it does."""
+        embedding = self.embed_sampled(video)
+        looked.keep(
+            StoredEmbedding(
+                vector=embedding.vector,
+                frame_features=embedding.frame_features,
+                indices=embedding.indices,
+                times_seconds=embedding.times_seconds,
+                num_frames=video.num_frames,
+                duration_seconds=video.duration_seconds,
+                notes=embedding.notes,
+            )
+        )
+        return embedding
 
     @overload
     def embed_sampled(self, videos: SampledVideo) -> VideoEmbedding: ...
@@ -321,6 +366,18 @@ class Embedder:
     def _no_numbers(self, role: str, what: str) -> BundleError:
         where = f"{self.backend.precision} on {self.backend.device}"
         return BundleError(f"{what}: the {role} network ({where}) computed values that are no numbers")
+
+
+def restored(path: str | os.PathLike[str], stored: StoredEmbedding) -> VideoEmbedding:
+    """The embedding of the video at `path` from what was kept of it."""
+    return VideoEmbedding(
+        path=os.fsdecode(path),
+        vector=stored.vector,
+        frame_features=stored.frame_features,
+        indices=stored.indices,
+        times_seconds=stored.times_seconds,
+        notes=stored.notes,
+    )
 
 
 def _chunks(videos: Sequence[SampledVideo]) -> Iterator[NDArray[np.uint8]]:

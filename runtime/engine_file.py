@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 
 from .errors import BundleError
@@ -230,8 +231,14 @@ def why_unusable(engine: EngineFile, machine: Machine) -> str:
 
 
 def rebuild_command(bundle: str | os.PathLike[str]) -> str:
-    """The command that builds a bundle's engines for the machine that it runs on, from the networks beside them."""
-    return f"weaksvr-build-engines {shlex.quote(os.fspath(bundle))}"
+    """The command that builds a bundle's engines for the machine that it runs on, from the networks beside them.
+
+    The bundle that comes with the package stays as it is; its engines go into a copy.
+    """
+    from .bundle import DEFAULT_BUNDLE
+
+    command = f"weaksvr-build-engines {shlex.quote(os.fspath(bundle))}"
+    return f"{command} --out DIR" if Path(bundle).absolute() == DEFAULT_BUNDLE else command
 
 
 def _pair(capability: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from .cpus import available_cpus
-from .embedder import Embedder, VideoEmbedding
+from .embedder import Embedder, VideoEmbedding, restored
 from .errors import BundleError, OptionError, VideoError
 
 __all__ = ["StreamedVideo", "ThreadPlan", "embed_stream", "plan_threads"]
@@ -107,9 +107,17 @@ def embed_stream(
 
     def work(path: str | os.PathLike[str]) -> StreamedVideo:
         try:
+            known = embedder.look(path)
+            if known.found is not None:
+                return StreamedVideo(
+                    path=os.fsdecode(path),
+                    embedding=restored(path, known.found),
+                    num_frames=known.found.num_frames,
+                    duration_seconds=known.found.duration_seconds,
+                )
             sampled = embedder.read(path)
             with turn:
-                embedding = embedder.embed_sampled(sampled)
+                embedding = embedder.embed_read(sampled, known)
         except (VideoError, BundleError) as error:
             return StreamedVideo(path=os.fsdecode(path), error=error)
         return StreamedVideo(

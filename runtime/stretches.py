@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALIKE", "CUT_COST", "NAMED", "Stretch", "cut", "label_stretches"]
+__all__ = ["ALIKE", "CUT_COST", "NAMED", "PERHAPS", "Stretch", "cut", "label_stretches"]
 
 CUT_COST: Final = 0.038
 """What a further stretch costs, for each frame of the video; chosen, as `ALIKE` and `NAMED`, on validation pairs."""
@@ -20,7 +20,10 @@ ALIKE: Final = 0.39
 """Mean cosine of their frames from which on two stretches, or two groups of stretches, show the same thing."""
 
 NAMED: Final = 0.35
-"""Cosine with the text of a step from which on stretches may show this step."""
+"""Cosine with the text of a step from which on all groups of stretches that are nearest to it show this step."""
+
+PERHAPS: Final = 0.2
+"""Cosine from which on a single group of stretches may show a step that nothing else shows."""
 
 _FINE: Final = 32  # frames from which on a single frame makes no stretch of its own
 
@@ -139,7 +142,11 @@ def _group(sums: Floats, weights: Floats, alike: float) -> NDArray[np.int64]:
 
 
 def _named(sums: Floats, groups: NDArray[np.int64], texts: Floats) -> NDArray[np.int64]:
-    """The labels of the stretches: the step whose text is nearest to their group, or one that is no step's."""
+    """The labels of the stretches: the step whose text is nearest to their group, or one that is no step's.
+
+    Groups that are near enough to one text become one. A step that no group is near to names the one that is nearest to
+    it among the others, if it is near at all; that joins nothing.
+    """
     count = int(groups.max()) + 1
     of_group = np.stack([sums[groups == group].sum(axis=0) for group in range(count)])  # (G, D)
     cosines = _directions(of_group) @ texts.T  # (G, K)
@@ -147,6 +154,12 @@ def _named(sums: Floats, groups: NDArray[np.int64], texts: Floats) -> NDArray[np
     labels = [
         first[int(np.argmax(row))] if row.max() >= NAMED else len(texts) + group for group, row in enumerate(cosines)
     ]
+    for cell in np.argsort(-cosines, axis=None, kind="stable").tolist():
+        group, step = divmod(cell, len(texts))
+        if cosines[group, step] < PERHAPS:
+            break
+        if labels[group] >= len(texts) and first[step] not in labels:
+            labels[group] = first[step]
     return np.array(labels, dtype=np.int64)[groups]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import os
+import platform
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ from .backends import DeployedBackend
 from .backends.choose import BackendName, open_backend
 from .backends.ort import Device
 from .bundle import DEFAULT_BUNDLE, Bundle
+from .cache import open_cache
 from .cpus import available_cpus
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
+from .embedding_cache import EmbeddingCache
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
 from .explain import Explanation
 from .explain import explain as explain_difference
@@ -115,7 +118,7 @@ class Model:
         method = self.bundle.manifest.default_method if method is None else _check_method(method)
         limit = self.threshold(method) if threshold is None else _check_threshold(threshold)
         texts = None if script is None else self.embedder.embed_text(script.texts)
-        first, second = embeddings = self.embedder.embed_sampled(self.embedder.read_together([a, b]))
+        first, second = embeddings = self.embedder.embed_together([a, b])
         found = distance(first, second, method=method)
         explained = explain or script is not None
         notes = [f"{video.path}: {note}" for video in embeddings for note in video.notes]
@@ -200,6 +203,7 @@ def load(
     precision: str = "auto",
     sampling: SamplingPolicy | None = None,
     num_threads: int | None = None,
+    cache: bool = False,
 ) -> Model:
     """Open a bundle and get ready to run it.
 
@@ -212,6 +216,8 @@ def load(
         sampling: which frames of a video are looked at; None is the bundle's own way. Each has thresholds of its own.
         num_threads: threads on the CPU, both of the networks and of decoding, which take turns; None takes the CPUs
             that this process may use. `pipeline.plan_threads` says how many are best for many videos at a time.
+        cache: keep embeddings on the disk, and take them from there, where the environment does not forbid it; see
+            `cache.cache_folder`. Not unless asked for: a library writes nothing of its own accord.
 
     Raises:
         BundleError: if the bundle cannot be used.
@@ -233,7 +239,24 @@ def load(
         tokenizer=_tokenizer_of(opened),
         decode_threads=min(num_threads or available_cpus(), MAX_DECODE_THREADS),
     )
-    return Model(bundle=opened, backend=running, embedder=embedder)
+    model = Model(bundle=opened, backend=running, embedder=embedder)
+    if cache:
+        _attach_cache(model)
+    return model
+
+
+def _attach_cache(model: Model) -> None:
+    """Have the model's embedder use the cache, if there is one. Raises `OptionError` if its limit is no number."""
+    from .identity import identity_of  # which knows `Model`
+
+    opened = open_cache()
+    if opened is None or "tensorrt" in model.backend.provider.lower():
+        return  # an engine depends on more than the identity names
+    sampling = model.embedder.sampling
+    computes = (identity_of(model).digest, type(model.backend).__name__, model.backend.device, platform.machine())
+    model.embedder.cache = EmbeddingCache(
+        opened, model=" ".join(computes), rows=sampling.num_views * sampling.num_frames
+    )
 
 
 def distance(a: VideoEmbedding, b: VideoEmbedding, *, method: Method) -> float:

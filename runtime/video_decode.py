@@ -14,8 +14,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from .video_av1 import sequence_in_effect, without_unreferred
 from .video_index import NO_TIME, FrameIndex, PacketTable, Run
-from .video_packets import DamageLog, PacketReader, Source, packet_of
+from .video_packets import DamageLog, PacketReader, Source, packet_of, sequence_of
 
 __all__ = ["Begun", "FrameSink", "begin", "count_pictures", "decode_counted", "decode_run", "pictures"]
 
@@ -139,7 +140,7 @@ def decode_run(
         if row >= trusted:
             damage.note(UNDECODABLE, row)
 
-    rows = _rows_while_missing(source.decoder, reader, run, missing, skip=skip)
+    rows = _rows_while_missing(source, reader, run, missing, skip=skip)
     if begun is not None:
         rows = ((row, packet) for row, packet in rows if row >= begun.next_row)
     for frame in pictures(source.decoder, rows, on_error, begun=begun):
@@ -156,13 +157,24 @@ def decode_run(
 
 
 def _rows_while_missing(
-    decoder: VideoCodecContext, reader: PacketReader, run: Run, missing: set[int], *, skip: bool
+    source: Source, reader: PacketReader, run: Run, missing: set[int], *, skip: bool
 ) -> Iterator[tuple[int, Packet[VideoStream]]]:
     """The packets of a run, until its end or until nothing is missing any more; tells the decoder what to pass over."""
+    thins = skip and source.codec == "libdav1d"
+    sequence = sequence_of(source)
     with contextlib.closing(reader.read(run.start)) as packets:
         for row, packet in packets:
-            decoder.skip_frame = "NONREF" if skip and row not in run.needed else "DEFAULT"
-            yield row, packet
+            passed_over = skip and row not in run.needed
+            if thins:
+                sequence = sequence_in_effect(memoryview(packet), sequence)
+                thinned = without_unreferred(memoryview(packet), sequence) if passed_over else None
+                if thinned is None or len(thinned) == packet.size:
+                    yield row, packet
+                elif thinned:
+                    yield row, packet_of(thinned, like=packet)
+            else:
+                source.decoder.skip_frame = "NONREF" if passed_over else "DEFAULT"
+                yield row, packet
             if row + 1 >= run.stop or not missing:
                 return
 

@@ -37,7 +37,7 @@ class FileVideo(Video):
         self._num_threads, self._packet_budget = num_threads, packet_budget
         index = self._open(probe=False)
         if index is None:  # what the decoder shows is counted, so it has to know from the start what it can know
-            self._source.container.close()
+            self._close_file()
             self._open(probe=True)
         try:
             with translate_errors(name, VideoFormatError, "cannot be read as a video"):
@@ -46,7 +46,7 @@ class FileVideo(Video):
                 first = self._first_picture()
                 self._index = index or self._count_frames()
         except BaseException:
-            self._source.container.close()
+            self._close_file()
             raise
         self._orientation = orientation_of(first)
         self.height, self.width = self._orientation.upright_size(first.height, first.width)
@@ -63,6 +63,10 @@ class FileVideo(Video):
 
     def _release(self) -> None:
         self._parallel.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        self._reader.close()
         self._source.container.close()
 
     def _read(self, numbers: NDArray[np.int64], height: int, width: int, put: PutFrame) -> None:
@@ -96,7 +100,7 @@ class FileVideo(Video):
         for skip, earlier_keys in [*attempts, (False, 0), (False, 1)]:
             wanted = packet[sorted(pending)]
             runs = plan_runs(self._reader.table, wanted, earlier_keys=earlier_keys, gap=self._gap)
-            shares = share_runs(runs, self._num_threads) if self._reader.in_memory and not earlier_keys else None
+            shares = share_runs(runs, self._num_threads) if self._reader.at_hand and not earlier_keys else None
             if shares is not None:
                 self._damage.merge(
                     self._parallel.decode(shares, self._index, pending=pending, new_sink=new_sink, skip=skip)

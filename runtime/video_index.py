@@ -23,14 +23,15 @@ __all__ = [
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a time stamp that a packet does not have."""
 
-SKIP_CODECS = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video"})
-"""Decoders that pass over a picture which no other refers to without any effect on the others.
+SKIP_CODECS = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video", "libdav1d"})
+"""Codecs of which pictures that no other refers to can be passed over without any effect on the others.
 
-Others are decoded in full: with mpeg4 and AV1 frames go missing when pictures are skipped.
+Others are decoded in full: with mpeg4 frames go missing when pictures are skipped, and every picture of VP9 may change
+the entropy tables of the next ones.
 """
 
-_ONE_PICTURE_A_PACKET = SKIP_CODECS | {"mpeg4", "vp8", "vp9", "libdav1d", "mjpeg", "ffv1", "prores", "dnxhd"}
-_REORDERING = SKIP_CODECS | {"mpeg4"}
+_REORDERING = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"})
+_ONE_PICTURE_A_PACKET = SKIP_CODECS | {"mpeg4", "vp8", "vp9", "mjpeg", "ffv1", "prores", "dnxhd"}
 _TINY_PACKET = 24
 
 

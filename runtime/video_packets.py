@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from av.video.stream import VideoStream
 
 from .errors import VideoDecodeError, VideoError, VideoFormatError, WeakSVRError
 from .video import MAX_PIXELS
+from .video_av1 import SequenceHeader, sequence_in_effect, without_unreferred
 from .video_cost import refers
 from .video_index import NO_TIME, PacketTable, reorder_depth, shown_pictures
+from .video_samples import SampleFile, open_samples
 
 __all__ = [
     "FORMATS",
@@ -31,6 +33,7 @@ __all__ = [
     "hold_back",
     "open_source",
     "packet_of",
+    "sequence_of",
     "translate_errors",
 ]
 
@@ -43,6 +46,8 @@ _UNTIMED_FORMATS = frozenset({"avi", "asf"})  # one time stamp a packet, which i
 _PROGRESSIVE_ORDERS = frozenset({0, 1})  # AV_FIELD_UNKNOWN, AV_FIELD_PROGRESSIVE
 # With several threads these hand out pictures before it is known whether they are damaged.
 _LATE_DAMAGE_CODECS = frozenset({"mpeg4"})
+_AV1_BOX_BEGINS, _AV1_BOX_HEAD_BYTES = b"\x81", 4  # `av1C`: marker and version, then OBUs after four bytes
+_HEAD_BYTES = 4096  # enough to come to the header of a picture
 _SEEK_STEPS_SECONDS = (0, 1, 2, 4, 8, 16)
 
 
@@ -175,15 +180,26 @@ def hold_back(source: Source, table: PacketTable) -> int:
     return max(needed, source.decoder.reorder_depth)
 
 
-def packet_of(data: bytes) -> Packet[VideoStream]:
-    """A packet with a padded copy of `data` in memory of its own.
+def packet_of(data: bytes, *, like: Packet[VideoStream] | None = None) -> Packet[VideoStream]:
+    """A packet with a padded copy of `data` in memory of its own, with the times of another if one is given.
 
     A packet made from a Python object directly would be freed under the interpreter's lock by a thread of the decoder,
     while the decoder's end waits for that thread with the lock held.
     """
     packet: Packet[VideoStream] = Packet(len(data))  # type: ignore[assignment]
     memoryview(packet)[:] = data
+    if like is not None:
+        packet.pts, packet.dts, packet.is_keyframe = like.pts, like.dts, like.is_keyframe
     return packet
+
+
+def sequence_of(source: Source) -> SequenceHeader | None:
+    """The sequence header that an AV1 file carries beside its packets."""
+    if source.codec != "libdav1d":
+        return None
+    extradata = source.decoder.extradata or b""
+    boxed = extradata[:1] == _AV1_BOX_BEGINS
+    return sequence_in_effect(extradata[_AV1_BOX_HEAD_BYTES if boxed else 0 :], None)
 
 
 def _length_bytes(source: Source) -> int:
@@ -195,13 +211,34 @@ def _length_bytes(source: Source) -> int:
     return (extradata[place] & 3) + 1
 
 
+class _ReadAhead:
+    """Packets, of which the first can be looked at before they are taken."""
+
+    def __init__(self, packets: Iterator[Packet[VideoStream]]) -> None:
+        self._packets = packets
+        self._first: list[Packet[VideoStream]] = []
+        self._error: Exception | None = None
+
+    def first(self, count: int) -> Sequence[Packet[VideoStream]]:
+        try:
+            self._first += itertools.islice(self._packets, count - len(self._first))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._error = error
+        return self._first
+
+    def __iter__(self) -> Iterator[Packet[VideoStream]]:
+        yield from self._first
+        if self._error is not None:
+            raise self._error
+        yield from self._packets
+
+
 class PacketReader:
     """The packets of a source, listed once and readable from any key packet on.
 
     Attributes:
         table: all packets.
         one_picture: no packet displays more than one picture.
-        in_memory: the packets are kept, and the file is not read again.
     """
 
     def __init__(self, source: Source, path: str, name: str, *, budget: int, damage: DamageLog) -> None:
@@ -211,19 +248,31 @@ class PacketReader:
         self._packets: list[Packet[VideoStream]] | None = []
         self._refers: list[bool] = []
         self._length_bytes = _length_bytes(source)
-        self.one_picture: bool
-        self.table = self._scan(budget, damage)
+        self._sequence = sequence_of(source)
         self._rows: dict[tuple[int | None, int], int] = {}
+        self.one_picture = True
+        packets = _ReadAhead(source.container.demux(source.stream))
+        self._samples = open_samples(source, path, packets.first)
+        self.table = self._scan(packets, budget, damage) if self._samples is None else self._samples.table
+
+    def close(self) -> None:
+        """Close what was opened beside the source."""
+        if self._samples is not None:
+            self._samples.close()
 
     @property
-    def in_memory(self) -> bool:
-        return self._packets is not None
+    def at_hand(self) -> bool:
+        """Whether several threads may read packets at the same time."""
+        return self._samples is not None or self._packets is not None
 
     def referred(self, rows: Iterable[int]) -> list[bool]:
         """Whether other pictures may refer to those of packets `rows`."""
+        if self._samples is not None:
+            heads = (self._samples.read(row, at_most=_HEAD_BYTES) for row in rows)
+            return [self._is_referred(memoryview(head)) for head in heads]
         if self._packets is None:
             return [self._refers[row] for row in rows]
-        return [self._is_referred(self._packets[row]) for row in rows]
+        return [self._is_referred(memoryview(self._packets[row])) for row in rows]
 
     def read(self, start: int) -> Generator[tuple[int, Packet[VideoStream]]]:
         """(row, packet) from row `start` to the last. May leave the decoder flushed: use it before decoding.
@@ -231,20 +280,32 @@ class PacketReader:
         Raises:
             VideoDecodeError: if the file has changed since it was listed.
         """
-        if self._packets is not None:
+        if self._samples is not None:
+            for row in range(start, len(self.table)):
+                yield row, self._sample(self._samples, row)
+        elif self._packets is not None:
             yield from enumerate(itertools.islice(self._packets, start, None), start)
         elif start == 0 or not self._seek_before(start):
             yield from self._read_from_beginning(start)
         else:
             yield from self._read_on(start)
 
-    def _scan(self, budget: int, damage: DamageLog) -> PacketTable:
+    def _sample(self, samples: SampleFile, row: int) -> Packet[VideoStream]:
+        data = samples.read(row)
+        if len(data) < self.table.size[row]:
+            raise VideoDecodeError(f"{self._name}: has changed since it was opened; open it again")
+        packet = packet_of(data)
+        packet.pts, packet.dts = int(self.table.pts[row]), int(self.table.dts[row])
+        packet.is_keyframe = bool(self.table.key[row])
+        return packet
+
+    def _scan(self, packets: Iterable[Packet[VideoStream]], budget: int, damage: DamageLog) -> PacketTable:
         rows: list[tuple[int | None, int | None, int | None, int, bool, bool, bool]] = []
         shown: list[int] = []
         total = 0
         hides = self._source.codec in {"vp8", "vp9"}
         try:
-            for packet in self._source.container.demux(self._source.stream):
+            for packet in packets:
                 size = packet.size
                 if size == 0:
                     continue  # nothing in it; a decoder would take it for the end
@@ -263,11 +324,11 @@ class PacketReader:
                 )
                 total += size
                 if self._packets is None:
-                    self._refers.append(self._is_referred(packet))
+                    self._refers.append(self._is_referred(memoryview(packet)))
                     continue
                 self._packets.append(packet)
                 if total > budget:
-                    self._refers = [self._is_referred(kept) for kept in self._packets]
+                    self._refers = [self._is_referred(memoryview(kept)) for kept in self._packets]
                     self._packets = None
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
@@ -288,8 +349,10 @@ class PacketReader:
         self._check_complete(table, damage)
         return table
 
-    def _is_referred(self, packet: Packet[VideoStream]) -> bool:
-        return refers(self._source.codec, memoryview(packet), self._length_bytes)
+    def _is_referred(self, data: memoryview) -> bool:
+        if self._source.codec == "libdav1d":
+            return len(without_unreferred(data, self._sequence)) > 0
+        return refers(self._source.codec, data, self._length_bytes)
 
     def _check_complete(self, table: PacketTable, damage: DamageLog) -> None:
         """Compare what was read with what the container says it holds, where it says so reliably."""

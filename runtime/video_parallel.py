@@ -50,7 +50,7 @@ class ParallelDecoder:
         """Decode each of `shares` on its own thread, as `decode_run` does.
 
         Args:
-            shares: the runs of each thread; packets must be in memory.
+            shares: the runs of each thread; packets must be at hand.
             index: which packets hold which frames.
             pending: numbers of the frames that are wanted; sinks take off what they got.
             new_sink: makes the sink of one thread.

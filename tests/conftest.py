@@ -25,6 +25,7 @@ MAX_TORCH_THREADS = 4  # the networks of the tests are small; more threads only 
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["WEAKSVR_CACHE"] = "off"  # nothing is written to the user's home, nothing taken from there
     config.addinivalue_line(
         "markers",
         f"needs_tool(*names): skipped unless these programs are on the PATH; fails instead with {FAIL_ON_SKIP}=1",

@@ -22,6 +22,7 @@ DOCUMENTS = (
     "docs/doctor.md",
     "docs/sampling.md",
     "docs/embed.md",
+    "docs/explain.md",
     "docs/gpu.md",
     "docs/triton.md",
 )

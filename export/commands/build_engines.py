@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ...runtime.bundle import Bundle
+from ...runtime.bundle_update import refuse_read_only
 from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import json_option, version_option
 from .engine_options import chosen_engines, engine_options
@@ -42,6 +43,7 @@ def command(
 
     limits = overridden(options.pop("limits"))
     opened = Bundle.open(bundle)
+    refuse_read_only(out or bundle)
     chosen = chosen_engines(options, wanted=True)
     from ..rebuild import rebuild_engines
 

@@ -16,6 +16,7 @@ from .entry import one_line, print_json, run
 from .options import (
     backend_option,
     bundle_option,
+    cache_option,
     device_option,
     json_option,
     precision_option,
@@ -50,6 +51,7 @@ SECONDS_BETWEEN_LINES = 30.0  # of progress, where stderr is no terminal
 @backend_option
 @device_option
 @precision_option
+@cache_option
 @json_option
 @version_option
 def embed(
@@ -60,6 +62,7 @@ def embed(
     num_threads: int | None,
     frames: bool,
     fresh: bool,
+    cache: bool,
     as_json: bool,
     **model_options: Any,
 ) -> int:
@@ -84,7 +87,7 @@ def embed(
     pyarrow = import_pyarrow()  # if it is not there, that is said before anything else takes time
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own one keeps tens of MB more
     plan = plan_threads(len(found), total=num_threads)
-    model = load(**model_options, num_threads=plan.num_threads)
+    model = load(**model_options, num_threads=plan.num_threads, cache=cache and not fresh)
     with _Reporter() as reporter:
         result = embed_corpus(
             model, found, out, workers=plan.workers, frames=frames, fresh=fresh, report=reporter.update

@@ -12,6 +12,7 @@ from ... import __version__
 __all__ = [
     "backend_option",
     "bundle_option",
+    "cache_option",
     "device_option",
     "json_option",
     "method_option",
@@ -85,6 +86,13 @@ def method_option(function: Function) -> Function:
         "--method",
         type=click.Choice(["vector", "alignment"]),
         help="How two videos are compared.  [default: the bundle's choice]",
+    )(function)
+
+
+def cache_option(function: Function) -> Function:
+    """`--no-cache` as `cache: bool`."""
+    return click.option(
+        "--no-cache", "cache", flag_value=False, default=True, help="Embed anew; neither use nor fill the cache."
     )(function)
 
 

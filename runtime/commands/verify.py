@@ -10,6 +10,7 @@ from .entry import one_line, print_json, run
 from .options import (
     backend_option,
     bundle_option,
+    cache_option,
     device_option,
     json_option,
     method_option,
@@ -38,6 +39,7 @@ __all__ = ["main", "verify"]
     "--explain", is_flag=True, help="Tell where the videos differ: what is swapped, missing, repeated, replaced."
 )
 @click.option("--script", metavar="FILE", help="Steps, one a line, to name what differs; implies --explain.")
+@cache_option
 @json_option
 @version_option
 def verify(

@@ -12,7 +12,7 @@ from .child import Outcome, Probe
 from .contents import check_bundle
 from .engines import check_engines
 from .findings import Finding, Report, WouldRun
-from .folders import check_bundle_folder, check_temporary, check_weights_cache
+from .folders import check_bundle_folder, check_embedding_cache, check_temporary, check_weights_cache
 from .gpu import Gpus, find_gpus
 from .judge import Wanted, judge_networks, judge_video
 from .packages import check_extra, check_onnxruntime, check_runtime, check_torchvision, is_installed
@@ -80,6 +80,7 @@ def _folders(bundle: Bundle | None) -> tuple[Finding, ...]:
     trains = is_installed("train")
     return (
         check_temporary(needed=trains),
+        check_embedding_cache(),
         *([check_weights_cache()] if trains else []),
         *([check_bundle_folder(bundle.path)] if bundle else []),
     )

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from ..bundle import DEFAULT_BUNDLE
-from .findings import Finding, State
+from ..cache import FOLDER_VARIABLE, LIMIT_VARIABLE, find_cache, is_private
+from ..errors import OptionError
+from .findings import Finding, State, cause_of, problem
 
-__all__ = ["check_bundle_folder", "check_temporary", "check_weights_cache", "weights_cache"]
+__all__ = ["check_bundle_folder", "check_embedding_cache", "check_temporary", "check_weights_cache", "weights_cache"]
 
 TRIAL_BYTES: Final = 2**20
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -45,6 +47,33 @@ def check_weights_cache() -> Finding:
     folder = weights_cache(os.environ, _home())
     present = next(path for path in (folder, *folder.parents) if _is_there(path))
     return _written("cache", folder, present, state="problem", remedy="export HF_HOME=FOLDER")
+
+
+def check_embedding_cache() -> Finding:
+    """Where embeddings are kept, and how much is there; what cannot be used is done without, so that is a warning."""
+    try:
+        cache = find_cache(os.environ)
+    except OptionError as error:
+        return problem(
+            "folders",
+            "embeddings",
+            "the size of the cache is no number",
+            why=cause_of(str(error)),
+            remedy=f"export {LIMIT_VARIABLE}=1073741824",
+        )
+    if cache is None:
+        return Finding(topic="folders", name="embeddings", what="are not kept: the cache is off")
+    remedy = f"export {FOLDER_VARIABLE}=FOLDER"
+    what = f"{cache.folder}: {cache.size() / 2**20:.1f} of at most {cache.limit_bytes / 2**20:.1f} MiB"
+    try:
+        if cache.folder.is_dir() and not is_private(cache.folder):
+            why = "the folder belongs to another user, or others may write to it, so it is not used"
+            return _bad("embeddings", "warning", what, why=why, remedy=remedy)
+    except OSError as error:
+        return _bad("embeddings", "warning", what, why=error.strerror or str(error), remedy=remedy)
+    present = next(path for path in (cache.folder, *cache.folder.parents) if _is_there(path))
+    tried = _written("embeddings", cache.folder, present, state="warning", remedy=remedy)
+    return tried if tried.state != "ok" else Finding(topic="folders", name="embeddings", what=what)
 
 
 def weights_cache(environment: Mapping[str, str], home: Path) -> Path:

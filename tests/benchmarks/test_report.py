@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "decode.json"
-CODE = "import json, sys, report; sys.stdout.write(report.decode_document(json.load(sys.stdin)))"
+RESULTS = ROOT / "benchmarks" / "results"
+CODE = "import json, sys, report; sys.stdout.write(report.{}(*json.load(sys.stdin)))"
 
 
-def document(results: dict) -> str:
+def made_of(function: str, *results: object) -> str:
     """What the script makes of results; run as it is run, from its own folder."""
     done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-c", CODE],
+        [sys.executable, "-X", "utf8", "-c", CODE.format(function)],
         input=json.dumps(results),
         capture_output=True,
         text=True,
@@ -31,11 +31,23 @@ def document(results: dict) -> str:
 
 @pytest.fixture(scope="module")
 def results() -> dict:
-    return json.loads(RESULTS.read_text())
+    return json.loads((RESULTS / "decode.json").read_text())
 
 
-def test_decode_table_is_that_of_the_results(results):
-    assert (ROOT / "docs" / "decode.md").read_text(encoding="utf-8") == document(results)
+@pytest.fixture(scope="module")
+def verified() -> dict:
+    return json.loads((RESULTS / "verify.json").read_text())
+
+
+def test_the_document_is_that_of_the_results(results, verified):
+    expected = f"{made_of('decode_document', results)}\n{made_of('verify_section', verified)}"
+    assert (ROOT / "docs" / "decode.md").read_text(encoding="utf-8") == expected
+
+
+def test_the_table_of_the_readme_is_that_of_the_results(results, verified):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert made_of("speed_table", results, verified) in text
+    assert made_of("with_table", text, "| new |").count("| new |") == 1
 
 
 def test_our_frames_are_identical_to_a_plain_decode(results):
@@ -58,7 +70,9 @@ def test_readers_with_wrong_frames_are_marked_and_are_no_peers(results):
     by_reader["OpenCV grab"].update(cpu_seconds=[0.1], distance=50.0)
     by_reader["PyAV seek"]["error"] = "gone"
     by_reader["video_reader-rs"]["cpu_seconds"] = [1.0]
-    (line,) = [line for line in document(made).splitlines() if line.startswith("| x264 defaults, 720p")]
+    (line,) = [
+        line for line in made_of("decode_document", made).splitlines() if line.startswith("| x264 defaults, 720p")
+    ]
     assert "| 400 |" in line
     assert line.count("100 ¹ †") == 2
     assert "| ✗ |" in line

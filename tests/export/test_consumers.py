@@ -145,6 +145,31 @@ def test_openvino_says_in_which_precision_it_computes(consumers, precise_bundles
         consumers.openvino_cpu(data)
 
 
+SIGNALLED = """
+import faulthandler, signal, sys, threading
+from pathlib import Path
+import bench_consumers
+faulthandler.enable()  # as pytest does: signals are handled on a stack of their own
+models = [bench_consumers.openvino_cpu(Path(sys.argv[1]).read_bytes())]
+releasing = threading.Thread(target=models.clear)
+releasing.start()
+releasing.join()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_process_that_ran_openvino_survives_a_signal(precise_bundles):
+    bundle = precise_bundles["vit"]
+    path = bundle.path / bundle.manifest.network("temporal", "fp32").path
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "benchmarks"), *sys.path])}
+    run = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, path], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "handled\n"), run.stderr
+
+
 def test_the_documented_table_is_the_one_that_was_measured(consumers):
     document = json.loads((ROOT / "benchmarks" / "results" / "consumers.json").read_text())
     text = (ROOT / "docs" / "consumers.md").read_text()

@@ -30,8 +30,8 @@ from weaksvr.export.gate import Variant
 from weaksvr.export.rebuild import rebuild_engines
 from weaksvr.export.source import ExportSource
 from weaksvr.export.to_fp16 import to_fp16
-from weaksvr.runtime.bundle import Bundle, Calibration, NewTokenizer, Threshold, write_manifest
-from weaksvr.runtime.engine_file import Machine
+from weaksvr.runtime.bundle import DEFAULT_BUNDLE, Bundle, Calibration, NewTokenizer, Threshold, write_manifest
+from weaksvr.runtime.engine_file import Machine, rebuild_command
 from weaksvr.runtime.errors import ExportError, MissingExtraError, OptionError, OutputError
 from weaksvr.runtime.spec import METHODS
 
@@ -368,6 +368,13 @@ def test_what_cannot_be_rebuilt(builder, plain, tmp_path):
 
 def invoke(command, *arguments):
     return CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False)
+
+
+def test_the_bundle_of_the_package_gets_no_engines():
+    with pytest.raises(OutputError, match=r"comes with the package and is read-only; write a copy with --out DIR"):
+        build_engines.main([str(DEFAULT_BUNDLE)], standalone_mode=False)
+    assert rebuild_command(DEFAULT_BUNDLE).endswith(" --out DIR")
+    assert rebuild_command("bundle") == "weaksvr-build-engines bundle"
 
 
 def test_the_command_says_how_little_noise_proves(builder, plain, tmp_path):

@@ -270,7 +270,7 @@ def test_folders_that_are_not_written_to(toy_bundle, own_bundle, pairs_file, tmp
     (tmp_path / "mine" / "notes.txt").write_text("x")
     (tmp_path / "file").write_text("x")
     for out, message in (
-        (DEFAULT_BUNDLE, "comes with the package and is read-only; write a calibrated copy with --out DIR"),
+        (DEFAULT_BUNDLE, "comes with the package and is read-only; write a copy with --out DIR"),
         (tmp_path / "mine", "exists and is not a bundle"),
         (tmp_path / "file" / "deep", "file is not a folder"),
     ):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 from weaksvr.runtime.embedder import TextEmbedding, VideoEmbedding
 from weaksvr.runtime.errors import OptionError, VideoError
 from weaksvr.runtime.explain import explain
+from weaksvr.runtime.script import read_script
+from weaksvr.runtime.verify import load
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EYE = np.eye(12, dtype=np.float32)
 STEPS = ("take the cup", "pour the tea", "add sugar", "stir", "drink")
 
@@ -231,3 +235,21 @@ def test_errors():
     blind[3] = 0
     with pytest.raises(VideoError, match=r"a\.mp4: the network sees nothing in a frame .* use another video"):
         explain(A, dataclasses.replace(A, frame_features=blind))
+
+
+def test_the_examples_both_ways():
+    model = load(device="cpu")
+    paths = [EXAMPLES / "assembly_1.mp4", EXAMPLES / "assembly_swapped.mp4"]
+    a, b = (model.embed(path) for path in paths)
+    texts = model.embed_text(read_script(EXAMPLES / "assembly_1.txt").texts)
+    forth, back = explain(a, b, same=False, script=texts), explain(b, a, same=False, script=texts)
+    assert back == forth.exchanged()
+    rows = map(json.loads, (EXAMPLES / "boundaries.jsonl").read_text().splitlines())
+    true = {row["video"]: row["steps"] for row in rows}
+    (difference,) = forth.differences
+    for path, first, second in (
+        (paths[0], difference.a, difference.other_a),
+        (paths[1], difference.other_b, difference.b),
+    ):
+        for span, step in ((first, true[path.name][1]), (second, true[path.name][2])):
+            assert span == pytest.approx((step["start"], step["end"]), abs=0.5)

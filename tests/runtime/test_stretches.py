@@ -101,6 +101,17 @@ def test_texts_name_the_groups():
     assert len(set(others)) == 2
 
 
+def test_a_step_that_nothing_else_shows_may_name_what_is_a_little_like_it():
+    eye = np.eye(6)
+    leaning = unit([0.25, 0.0, 0.0, 0.0, 0.97, 0.0])  # cosine 0.25 with the first text
+    a, b = label_stretches(np.repeat(leaning[None], 4, axis=0), eye[[1] * 4], texts=eye[[0, 1]])
+    assert (a[0].label, b[0].label) == (0, 1)
+    taken = np.concatenate([eye[[0] * 4], np.repeat(leaning[None], 4, axis=0)])
+    a, b = label_stretches(taken, eye[[1] * 4], texts=eye[[0, 1]])
+    assert (a[0].label, b[0].label) == (0, 1)
+    assert a[1].label >= 2
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 40), st.integers(2, 6))
 def test_stretches_cover_the_videos(seed, frames_a, frames_b, dimensions):

@@ -70,7 +70,7 @@ TROUBLE = {
     "out": (["--out", "."], r"exists and is not a bundle"),
     "packaged": (
         ["--out", str(DEFAULT_BUNDLE)],
-        "comes with the package and is read-only; write a calibrated copy with",
+        "comes with the package and is read-only; write a copy with",
     ),
 }
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 from weaksvr.runtime.bundle import DEFAULT_BUNDLE
-from weaksvr.runtime.doctor.folders import check_bundle_folder, check_temporary, check_weights_cache, weights_cache
+from weaksvr.runtime.cache import open_cache
+from weaksvr.runtime.doctor.folders import (
+    check_bundle_folder,
+    check_embedding_cache,
+    check_temporary,
+    check_weights_cache,
+    weights_cache,
+)
 
 VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
 
@@ -74,3 +81,30 @@ def test_another_spelling_of_the_temporary_folder_is_the_same_folder(tmp_path):
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"what='{tmp_path} can be written to (" in done.stdout
+
+
+def test_the_cache_of_embeddings_is_told_and_not_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("WEAKSVR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("WEAKSVR_CACHE_BYTES", str(2**21))
+    assert check_embedding_cache().what == f"{tmp_path}/cache/v1: 0.0 of at most 2.0 MiB"
+    assert list(tmp_path.iterdir()) == []
+    cache = open_cache()
+    cache.put("key", bytes(100_000))
+    finding = check_embedding_cache()
+    assert (finding.state, finding.what) == ("ok", f"{tmp_path}/cache/v1: 0.1 of at most 2.0 MiB")
+    monkeypatch.setenv("WEAKSVR_CACHE", "off")
+    assert check_embedding_cache().what == "are not kept: the cache is off"
+
+
+def test_a_cache_of_embeddings_that_is_not_used_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("WEAKSVR_CACHE", str(tmp_path))
+    open_cache().folder.chmod(0o770)
+    finding = check_embedding_cache()
+    assert (finding.state, finding.remedy) == ("warning", "export WEAKSVR_CACHE=FOLDER")
+    assert finding.why == "the folder belongs to another user, or others may write to it, so it is not used"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WEAKSVR_CACHE", str(tmp_path / "file"))
+    assert check_embedding_cache().state == "warning"
+    monkeypatch.setenv("WEAKSVR_CACHE_BYTES", "much")
+    finding = check_embedding_cache()
+    assert (finding.state, finding.why) == ("problem", "WEAKSVR_CACHE_BYTES is 'much'")  # no command would begin
