@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import socket
 import tempfile
@@ -86,7 +87,7 @@ def build_page(desk: Desk) -> gr.Blocks:
             with gr.Tab("Model", id="model"):
                 model = ModelTab(facts)
             with gr.Tab("API", id="api"):
-                api_tab()
+                api_tab(desk.limits)
         verify.connect(model.use, model.threshold)
 
         def leave(request: gr.Request) -> None:
@@ -123,6 +124,7 @@ def serve(pool: WorkerPool, folder: UploadFolder, address: Address) -> Iterator[
             host, port = listener.getsockname()[:2]
             yield f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         finally:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # pages still open are cut off, as is meant
             server.should_exit = True
             thread.join()
 

@@ -23,6 +23,13 @@ __all__ = ["ModelOptions", "work"]
 
 OUT_OF_MEMORY: Final = "the videos need more memory than this page may use; take shorter or smaller ones"
 _SPARE_CPU_SECONDS: Final = 10
+_SIGNS_OF_NO_MEMORY: Final = (
+    "can't start new thread",
+    "bad_alloc",
+    "cannot allocate memory",
+    "failed to allocate",
+    "out of memory",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,11 +53,17 @@ def work(connection: Connection, options: ModelOptions, limits: Limits) -> None:
         except WeakSVRError as error:
             _send(connection, {"failed": str(error)})
             return
+        at_rest = _address_space()
+        if answerer.model.backend.device == "cpu":
+            _limit_memory(at_rest + limits.memory_bytes)
         _send(connection, {"ready": answerer.facts()})
         while True:
             request = json.loads(connection.recv_bytes())
             _limit_cpu(limits, options.num_threads or os.cpu_count() or 1)
-            _send(connection, _answer(answerer, request, connection))
+            reply = _answer(answerer, request, connection)
+            # What a request leaves behind is taken from the next one, which may be somebody else's.
+            grown = _address_space() > at_rest + limits.memory_bytes // 2
+            _send(connection, {"spent": True, **reply} if grown else reply)
 
 
 def _prepare(options: ModelOptions, limits: Limits) -> Any:
@@ -59,7 +72,6 @@ def _prepare(options: ModelOptions, limits: Limits) -> Any:
 
     answerer = Answerer(load(**dataclasses.asdict(options)), limits)
     answerer.warm_up()
-    _limit_memory(limits, answerer.model.backend.device)
     return answerer
 
 
@@ -67,34 +79,39 @@ def _answer(answerer: Any, request: Mapping[str, Any], connection: Connection) -
     """The reply to a request; `spent` tells that this process should not go on."""
     try:
         return {"answer": answerer.answer(request, say=lambda stage: _send(connection, {"stage": stage}))}
-    except WeakSVRError as error:
-        return {"error": str(error)}
-    except MemoryError:
-        return {"error": OUT_OF_MEMORY, "spent": True}
     except Exception as error:  # noqa: BLE001 - whatever a video brings about, the page must be told
-        if _is_out_of_memory(error):
+        if isinstance(error, MemoryError) or _is_out_of_memory(error):
             return {"error": OUT_OF_MEMORY, "spent": True}
+        if isinstance(error, WeakSVRError):
+            return {"error": str(error)}
         return {"error": f"unexpected {type(error).__name__} while working on the videos; try others", "spent": True}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Threads that cannot start, and networks that cannot allocate, say so in words alone."""
+    """Threads that cannot start, decoders and networks that cannot allocate say so in words alone."""
     text = str(error).lower()
-    return any(sign in text for sign in ("can't start new thread", "bad_alloc", "failed to allocate", "out of memory"))
+    return any(sign in text for sign in _SIGNS_OF_NO_MEMORY)
 
 
 def _send(connection: Connection, document: Mapping[str, Any]) -> None:
     connection.send_bytes(json.dumps(document, allow_nan=False).encode())
 
 
-def _limit_memory(limits: Limits, device: str) -> None:
-    statm = Path("/proc/self/statm")
-    if importlib.util.find_spec("resource") is None or device != "cpu" or not statm.is_file():
+def _address_space() -> int:
+    """Bytes of address space that this process has; 0 where that is not told."""
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _limit_memory(total_bytes: int) -> None:
+    """Bound the address space, where it is told how much there is."""
+    if not _address_space():
         return
     import resource
 
-    at_rest = int(statm.read_text().split()[0]) * resource.getpagesize()
-    _lower(resource.RLIMIT_AS, at_rest + limits.memory_bytes)
+    _lower(resource.RLIMIT_AS, total_bytes)
     _lower(resource.RLIMIT_CORE, 0)
 
 

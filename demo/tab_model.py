@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from .view_model import model_view, rates_view
+from .view_model import calibration_view, model_view, rates_view
 
 __all__ = ["ModelTab"]
 
@@ -37,6 +37,7 @@ class ModelTab:
         )
         rates = gr.HTML(rates_view(facts, own), elem_id="rates", elem_classes="w-live")
         self.use = gr.Checkbox(label="Use this threshold when I compare videos", value=False, elem_id="use-threshold")
+        gr.HTML(calibration_view(facts))
 
         def show(value: float) -> str:
             return rates_view(facts, value)

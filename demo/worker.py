@@ -190,12 +190,12 @@ class WorkerPool:
                 reply = self._exchange(process, ticket)
             except WeakSVRError as error:
                 reply = {"failure": error, "spent": True}
-            if reply.get("spent") and process is not None:
-                process.kill()
-                process = None
             with self._changed:
                 self._running.discard(ticket)
             _settle(ticket, reply)
+            if reply.get("spent") and process is not None:
+                process.kill()
+                process = None
 
     def _next(self) -> Ticket | None:
         """The next request, None when the pool is closed."""

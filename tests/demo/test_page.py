@@ -156,6 +156,25 @@ def test_a_script_is_followed_and_edited_and_the_player_jumps(page):
     assert page.get_by_role("alert").locator("p").inner_text() == "the steps: holds no step; write one step a line"
 
 
+def test_the_threshold_slider_shows_its_errors_and_is_used_if_asked(page):
+    tab(page, "Model")
+    assert "(the model's own)" in page.locator("#rates").inner_text()
+    assert page.locator(".w-calibration").evaluate("image => image.naturalWidth") > 0
+    slider = page.locator("#threshold input[type=range]")
+    accepted = []
+    for value in ("0.05", "0.3"):
+        slider.fill(value)
+        page.locator("#rates b", has_text=f"{float(value):.3f}").wait_for()
+        accepted.append(float(page.locator("#rates .w-meter b").first.inner_text().removesuffix(" %")))
+    assert accepted[0] < 2 < 50 < accepted[1]
+    page.get_by_label("Use this threshold when I compare videos").check()
+    tab(page, "Verify")
+    page.get_by_role("button", name="Try: two steps swapped").first.click()
+    page.locator("#verdict .w-result").wait_for()
+    assert page.locator("#verdict h2").inner_text() == "Same procedure"  # 0.216 is below 0.3
+    assert "threshold 0.300" in page.locator("#verdict svg.w-scale").text_content()
+
+
 def test_the_page_fits_a_narrow_screen(narrow):
     narrow.get_by_role("button", name="Try: two steps swapped").first.click()
     narrow.locator("#verdict .w-result").wait_for()
