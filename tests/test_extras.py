@@ -81,6 +81,11 @@ def test_embed_without_pyarrow_names_the_extra(bundle, tmp_path):
     assert not out.exists()
 
 
+def test_demo_without_gradio_names_the_extra(bundle):
+    done = run_without("gradio", "demo.commands.demo", "--bundle", bundle)
+    assert_names_the_cure(done, "demo")
+
+
 def test_train_without_torch_names_the_extra(dataset, tmp_path):
     out = tmp_path / "run"
     done = run_without(TORCH, "train.commands.train", "--data", dataset, "--out", out)
