@@ -151,9 +151,7 @@ def _certainty(result: Mapping[str, Any]) -> str:
     chance = result["probability"]
     if chance is None:
         return call
-    return (
-        f"{call} For pairs like those the model was calibrated on, the chance of the same procedure is {share(chance)}."
-    )
+    return f"{call} For pairs like those of the calibration, the chance of the same procedure is {share(chance)}."
 
 
 def share(chance: float) -> str:

@@ -12,11 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .abstention import Abstention
 from .bundle import Bundle, NewReport
 from .bundle_update import write_thresholds
 from .calibration_picture import Panel, draw
+from .embedder import VideoEmbedding
 from .errors import DataError, OptionError
 from .evaluate import Progress, embed_videos, pair_distances
+from .familiarity import describe_videos
 from .manifest import Pair, read_pairs
 from .operating_point import EQUAL_ERROR, Curve, OperatingPoint
 from .probability import fit_probability
@@ -73,6 +76,7 @@ def calibrate(
     *,
     at: OperatingPoint = EQUAL_ERROR,
     methods: Sequence[Method] = METHODS,
+    abstain: bool = False,
     progress: Progress | None = None,
 ) -> CalibrationResult:
     """Find thresholds for a model's precision and sampling as they are in effect. Nothing is written.
@@ -82,11 +86,12 @@ def calibrate(
         pairs_file: CSV with the header `video_a,video_b,same`.
         at: where the thresholds shall lie.
         methods: ways to compare.
+        abstain: let the bundle leave verdicts open, see `familiarity`.
         progress: called with (videos done, videos in all).
 
     Raises:
         DataError: if the file is damaged, has not both kinds of pairs, contradicts itself, or a video is not there.
-        OptionError: if no threshold does what `at` asks for.
+        OptionError: if no threshold does what `at` asks for, or the videos are too few to abstain on others.
         VideoError: if a video cannot be used.
         BundleError: if the networks fail.
     """
@@ -108,6 +113,8 @@ def calibrate(
         )
         for method in methods
     )
+    if abstain:
+        thresholds = _with_abstention(thresholds, pairs, embeddings)
     notes += [f"{video.path}: {note}" for video in embeddings.values() for note in video.notes]
     notes += [f"{threshold.method}: {doubt}" for threshold in thresholds for doubt in doubts(threshold, at)]
     return CalibrationResult(
@@ -275,6 +282,25 @@ def _points(curve: Curve, threshold: float) -> tuple[CurvePoint, ...]:
     accepted = curve.different[0, cuts] / curve.different[0, -1]
     refused = 1 - curve.same[0, cuts] / curve.same[0, -1]
     return tuple((float(t), float(a), float(r)) for t, a, r in np.round([levels, accepted, refused], 6).T)
+
+
+def _with_abstention(
+    thresholds: Sequence[Threshold], pairs: Sequence[Pair], embeddings: Mapping[Path, VideoEmbedding]
+) -> tuple[Threshold, ...]:
+    """The thresholds, each with its interval and what the videos look like. Raises `OptionError`."""
+    links = Links.of([(pair.video_a, pair.video_b) for pair in pairs])
+    groups: dict[Path, int] = {}
+    for pair, group in zip(pairs, links.group.tolist(), strict=True):
+        groups |= {pair.video_a: group, pair.video_b: group}
+    familiarity = describe_videos([embeddings[video].frame_features for video in groups], list(groups.values()))
+    found = []
+    for entry in thresholds:
+        evidence = entry.calibrated.evidence
+        low, high = (entry.threshold, entry.threshold) if evidence is None else evidence.intervals["threshold"]
+        # An interval of a bootstrap need not hold the threshold itself.
+        band = Abstention(low=min(low, entry.threshold), high=max(high, entry.threshold), familiarity=familiarity)
+        found.append(dataclasses.replace(entry, abstention=band))
+    return tuple(found)
 
 
 def _middle(values: Floats) -> Interval:

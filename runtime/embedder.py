@@ -18,6 +18,7 @@ from .preprocess import normalize, read_frames
 from .sampling import frame_indices
 from .spec import PreprocessSpec, SamplingSpec
 from .video import open_video
+from .video_part import VideoPart
 
 __all__ = ["Embedder", "SampledVideo", "TextEmbedding", "Tokenize", "VideoEmbedding", "restored"]
 
@@ -176,25 +177,23 @@ class Embedder:
             OptionError: if `start` and `end` do not bound a part.
             VideoError: if the video cannot be used.
         """
-        name = os.fsdecode(path)
-        part = _part(start, end)
+        wanted = VideoPart(path=os.fsdecode(path), start=start, end=end)
         with open_video(path, num_threads=self.decode_threads if num_threads is None else num_threads) as video:
             allowed = np.arange(video.num_frames, dtype=np.int64)
-            if part is not None:
+            if start is not None or end is not None:
                 times = video.times(allowed)
-                allowed = allowed[(times >= part[0]) & (times < part[1])]
-                name = f"{name} from {part[0]:g} s" + (f" to {part[1]:g} s" if end is not None else "")
+                allowed = allowed[(times >= (start or 0)) & (times < (math.inf if end is None else end))]
             first = int(allowed[0]) if len(allowed) else 0  # frames are in the order of time, so the part is one run
             try:
                 indices = first + frame_indices(
                     len(allowed), self.sampling, choose=lambda segments: video.cheapest(segments + first) - first
                 )
             except TooFewFramesError as error:
-                raise TooFewFramesError(error.num_frames, error.needed, name) from None
+                raise TooFewFramesError(error.num_frames, error.needed, str(wanted)) from None
             unique, inverse = np.unique(indices, return_inverse=True)
             frames = read_frames(video, unique, self.preprocess)[inverse.reshape(indices.shape)]
             return SampledVideo(
-                path=os.fsdecode(path),
+                path=wanted.path,
                 frames=frames,
                 indices=indices,
                 times_seconds=video.times(indices.reshape(-1)).reshape(indices.shape),
@@ -203,8 +202,8 @@ class Embedder:
                 notes=tuple(video.damaged),
             )
 
-    def read_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[SampledVideo]:
-        """`read` a few whole videos at the same time, while the networks are loaded if they are not yet.
+    def read_together(self, paths: Sequence[str | os.PathLike[str] | VideoPart]) -> list[SampledVideo]:
+        """`read` a few videos, or parts of them, at the same time, while the networks are loaded if they are not yet.
 
         All of them are in memory at the end; `pipeline.embed_stream` is for many.
 
@@ -220,7 +219,10 @@ class Embedder:
         # A decoder that gets fewer threads than it could use is faster than two that fight for the same cores.
         each = max(1, self.decode_threads // len(paths)) if self.decode_threads else 0
         with ThreadPoolExecutor(len(paths), thread_name_prefix="weaksvr-read") as pool:
-            reading = [pool.submit(self.read, path, num_threads=each) for path in paths]
+            reading = [
+                pool.submit(self.read, part.path, start=part.start, end=part.end, num_threads=each)
+                for part in map(VideoPart.of, paths)
+            ]
             self.warm_up()
             return [video.result() for video in reading]
 
@@ -244,31 +246,35 @@ class Embedder:
         self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None
     ) -> VideoEmbedding:
         """`read`, then `embed_sampled`, if the cache does not know the embedding. Raises as they do."""
-        known = self.look(path, start=start, end=end)
+        known = self.look(VideoPart(path=os.fsdecode(path), start=start, end=end))
         if known.found is not None:
             return restored(path, known.found)
         return self.embed_read(self.read(path, start=start, end=end), known)
 
-    def embed_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[VideoEmbedding]:
+    def embed_together(self, videos: Sequence[str | os.PathLike[str] | VideoPart]) -> list[VideoEmbedding]:
         """`read_together` and `embed_sampled`; with a cache only what it does not know. Raises as they do.
 
         With a cache each video is embedded alone: what is beside it in a batch changes its last digits,
         and what is kept must not depend on that.
         """
         if self.cache is None:
-            return self.embed_sampled(self.read_together(paths))
-        known = [self.look(path) for path in paths]
-        missing = [path for path, looked in zip(paths, known, strict=True) if looked.found is None]
+            return self.embed_sampled(self.read_together(videos))
+        parts = [VideoPart.of(video) for video in videos]
+        known = [self.look(part) for part in parts]
+        missing = [part for part, looked in zip(parts, known, strict=True) if looked.found is None]
         read = iter(self.read_together(missing))
         return [
-            self.embed_read(next(read), looked) if looked.found is None else restored(path, looked.found)
-            for path, looked in zip(paths, known, strict=True)
+            self.embed_read(next(read), looked) if looked.found is None else restored(part.path, looked.found)
+            for part, looked in zip(parts, known, strict=True)
         ]
 
-    def look(self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None) -> Lookup:
-        """What the cache knows of a video, or of a part of it; do it before the video is read. Raises `OptionError`."""
-        part = _part(start, end)
-        return Lookup() if self.cache is None else self.cache.look(path, part=part)
+    def look(self, part: VideoPart) -> Lookup:
+        """What the cache knows of a video, or of a part of it; do it before the video is read."""
+        if self.cache is None:
+            return Lookup()
+        whole = part.start is None and part.end is None
+        span = None if whole else (part.start or 0.0, math.inf if part.end is None else part.end)
+        return self.cache.look(part.path, part=span)
 
     def embed_read(self, video: SampledVideo, looked: Lookup) -> VideoEmbedding:
         """`embed_sampled` a video that was looked up in vain, and keep the embedding. Raises as it does."""
@@ -389,17 +395,6 @@ def _chunks(videos: Sequence[SampledVideo]) -> Iterator[NDArray[np.uint8]]:
         touched = range(start // each, min(len(rows), -(-stop // each)))
         parts = [rows[i][max(0, start - i * each) : stop - i * each] for i in touched]
         yield parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _part(start: float | None, end: float | None) -> tuple[float, float] | None:
-    """The bounds in seconds, None if the whole video is meant."""
-    if start is None and end is None:
-        return None
-    first = 0.0 if start is None else float(start)
-    last = math.inf if end is None else float(end)
-    if not (0 <= first < last and math.isfinite(first)):
-        raise OptionError(f"{start = } and {end = } must be seconds with 0 <= start < end")
-    return first, last
 
 
 def _in_time_order(

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .cpus import available_cpus
 from .embedder import Embedder, VideoEmbedding, restored
 from .errors import BundleError, OptionError, VideoError
+from .video_part import VideoPart
 
 __all__ = ["StreamedVideo", "ThreadPlan", "embed_stream", "plan_threads"]
 
@@ -76,7 +77,7 @@ def plan_threads(num_videos: int, *, total: int | None = None) -> ThreadPlan:
 
 
 def embed_stream(
-    embedder: Embedder, paths: Iterable[str | os.PathLike[str]], *, workers: int
+    embedder: Embedder, paths: Iterable[str | os.PathLike[str] | VideoPart], *, workers: int
 ) -> Generator[StreamedVideo]:
     """Embed videos, `workers` at a time.
 
@@ -86,7 +87,7 @@ def embed_stream(
 
     Args:
         embedder: its backend should use `plan_threads(...).num_threads` threads, and so does its decoder.
-        paths: video files and folders of frames.
+        paths: video files and folders of frames, or parts of them.
         workers: videos that are worked on at a time.
 
     Yields:
@@ -105,21 +106,22 @@ def embed_stream(
     if embedder.backend.device == "cpu":
         turn = contextlib.nullcontext()
 
-    def work(path: str | os.PathLike[str]) -> StreamedVideo:
+    def work(video: str | os.PathLike[str] | VideoPart) -> StreamedVideo:
+        part = VideoPart.of(video)
         try:
-            known = embedder.look(path)
+            known = embedder.look(part)
             if known.found is not None:
                 return StreamedVideo(
-                    path=os.fsdecode(path),
-                    embedding=restored(path, known.found),
+                    path=part.path,
+                    embedding=restored(part.path, known.found),
                     num_frames=known.found.num_frames,
                     duration_seconds=known.found.duration_seconds,
                 )
-            sampled = embedder.read(path)
+            sampled = embedder.read(part.path, start=part.start, end=part.end)
             with turn:
                 embedding = embedder.embed_read(sampled, known)
         except (VideoError, BundleError) as error:
-            return StreamedVideo(path=os.fsdecode(path), error=error)
+            return StreamedVideo(path=part.path, error=error)
         return StreamedVideo(
             path=sampled.path,
             embedding=embedding,

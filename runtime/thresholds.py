@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
+from .abstention import Abstention
 from .errors import BundleError
 from .json_values import get_typed
 from .spec import METHODS, Method
@@ -154,6 +155,7 @@ class Threshold:
     Attributes:
         sampling: `SamplingSpec.key` of the sampling it was calibrated with.
         probability: None in bundles of before there was any.
+        abstention: when a verdict is left open; None if it never is.
     """
 
     method: Method
@@ -162,11 +164,15 @@ class Threshold:
     threshold: float
     calibrated: Calibration
     probability: SameProbability | None = None
+    abstention: Abstention | None = None
 
     def __post_init__(self) -> None:
         known_method(self.method)
         if not (math.isfinite(self.threshold) and self.threshold >= 0):
             raise BundleError(f"threshold {self.threshold} must be a finite number of at least 0")
+        left_open = self.abstention
+        if left_open is not None and not left_open.low <= self.threshold <= left_open.high:
+            raise BundleError(f"threshold {self.threshold} is not where verdicts are left open around it")
 
     @property
     def key(self) -> tuple[Method, str, str]:
@@ -175,13 +181,14 @@ class Threshold:
 
     def to_json(self) -> dict[str, Any]:
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        probability = data.pop("probability")
-        optional = {} if probability is None else {"probability": probability.to_json()}
-        return {**data, "calibrated": self.calibrated.to_json(), **optional}
+        optional = {"probability": data.pop("probability"), "abstention": data.pop("abstention")}
+        known = {key: value.to_json() for key, value in optional.items() if value is not None}
+        return {**data, "calibrated": self.calibrated.to_json(), **known}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         probability = None if data.get("probability") is None else get_typed(data, "probability", dict)
+        abstention = None if data.get("abstention") is None else get_typed(data, "abstention", dict)
         return cls(
             method=known_method(data["method"]),
             precision=get_typed(data, "precision", str),
@@ -189,6 +196,7 @@ class Threshold:
             threshold=get_typed(data, "threshold", float),
             calibrated=Calibration.from_json(get_typed(data, "calibrated", dict)),
             probability=None if probability is None else SameProbability.from_json(probability),
+            abstention=None if abstention is None else Abstention.from_json(abstention),
         )
 
 

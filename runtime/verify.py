@@ -7,8 +7,8 @@ import functools
 import math
 import os
 import platform
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,23 @@ from .backends.ort import Device
 from .bundle import DEFAULT_BUNDLE, Bundle
 from .cache import open_cache
 from .cpus import available_cpus
+from .decision import Judge, Verdict
 from .embedder import Embedder, TextEmbedding, Tokenize, VideoEmbedding
 from .embedding_cache import EmbeddingCache
 from .errors import BundleError, BundleIntegrityError, BundleNotFoundError, OptionError, VideoError
 from .explain import Explanation
 from .explain import explain as explain_difference
+from .sampling_interval import interval_notes
 from .script import Script
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
 from .step_finding import TimelineSettings
 from .timeline import Timeline, find_timeline
+from .thresholds import Threshold
 from .tokenizer import Tokenizer
+from .video_part import VideoPart
+
+if TYPE_CHECKING:
+    from .inspection import Inspection
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
 
@@ -42,7 +49,9 @@ class VerifyResult:
     """The verdict on two videos.
 
     Attributes:
-        same: whether the distance is at most the threshold.
+        verdict: `same` or `different`, as `same` says, or `undecided`, which only a bundle says that was calibrated to
+            abstain; a note tells why.
+        same: whether the distance is at most the threshold, whatever the verdict.
         distance: by `method`; small means alike.
         threshold: the calibrated one of the bundle, or the caller's.
         margin: threshold - distance; its size tells how clear the verdict is.
@@ -56,6 +65,7 @@ class VerifyResult:
         explanation: where the videos differ; None unless it was asked for.
     """
 
+    verdict: Verdict
     same: bool
     distance: float
     threshold: float
@@ -97,6 +107,8 @@ class Model:
         *,
         method: Method | None = None,
         threshold: float | None = None,
+        part_a: tuple[float | None, float | None] = (None, None),
+        part_b: tuple[float | None, float | None] = (None, None),
         explain: bool = False,
         script: Script | None = None,
     ) -> VerifyResult:
@@ -107,35 +119,78 @@ class Model:
             method: `vector` (paper, Eq. 14) or `alignment` (time warping of the frames' features); None is the
                 bundle's default.
             threshold: largest distance of a same pair (paper, Eq. 15); None is the bundle's calibrated one.
+            part_a, part_b: start and end in seconds of what is looked at; None is the video's own start or end.
             explain: whether to find where the videos differ, too; see `explain.explain`.
             script: steps to name what differs, which implies `explain`; neither video need follow them.
 
         Raises:
-            OptionError: if the method or the threshold cannot be meant.
+            OptionError: if the method, the threshold or a part cannot be meant.
             VideoError: if a video cannot be used.
             BundleError: if there is no calibrated threshold, no text network for a script, or the networks fail.
         """
-        method = self.bundle.manifest.default_method if method is None else _check_method(method)
-        limit = self.threshold(method) if threshold is None else _check_threshold(threshold)
+        judge = self.judge(method=method, threshold=threshold)
         texts = None if script is None else self.embedder.embed_text(script.texts)
-        first, second = embeddings = self.embedder.embed_together([a, b])
-        found = distance(first, second, method=method)
-        explained = explain or script is not None
-        notes = [f"{video.path}: {note}" for video in embeddings for note in video.notes]
+        parts = [
+            VideoPart(path=os.fsdecode(video), start=start, end=end)
+            for video, (start, end) in ((a, part_a), (b, part_b))
+        ]
+        first, second = embeddings = self.embedder.embed_together(parts)
+        decision = judge.decide(distance(first, second, method=judge.method), embeddings)
+        damage = [f"{video.path}: {note}" for video in embeddings for note in video.notes]
+        sparse = [note for video in embeddings for note in interval_notes(video, script=script)]
+        explanation = None
+        if explain or script is not None:
+            sure = None if decision.verdict == "undecided" else decision.same
+            explanation = explain_difference(first, second, same=sure, script=texts)
         return VerifyResult(
-            same=found <= limit,
-            distance=found,
-            threshold=limit,
-            margin=limit - found,
-            probability=self._probability(method, found),
-            method=method,
+            verdict=decision.verdict,
+            same=decision.same,
+            distance=decision.distance,
+            threshold=decision.threshold,
+            margin=decision.margin,
+            probability=decision.probability,
+            method=judge.method,
             device=self.backend.device,
             provider=self.backend.provider,
             precision=self.backend.precision,
             sampling=self.embedder.sampling.key,
             bundle=self.bundle.manifest.name,
-            notes=tuple(dict.fromkeys([*self.backend.notes, *notes])),
-            explanation=explain_difference(first, second, same=found <= limit, script=texts) if explained else None,
+            notes=tuple(dict.fromkeys([*decision.reasons, *self.backend.notes, *damage, *sparse])),
+            explanation=explanation,
+        )
+
+    def verify_many(
+        self,
+        references: Sequence[str | os.PathLike[str] | VideoPart],
+        recordings: Iterable[str | os.PathLike[str] | VideoPart],
+        *,
+        method: Method | None = None,
+        threshold: float | None = None,
+        workers: int = 1,
+    ) -> Generator[Inspection]:
+        """Compare many recordings with one procedure; of its references the nearest one decides.
+
+        The references are embedded once, when the first result is asked for. Arguments, results and errors are those
+        of `inspection.References.embed` and `inspection.inspect`.
+        """
+        from .inspection import References, inspect
+
+        approved = References.embed(self, references, method=method, threshold=threshold)
+        yield from inspect(approved, recordings, workers=workers)
+
+    def judge(self, *, method: Method | None = None, threshold: float | None = None) -> Judge:
+        """What decides on distances of a method (None is the bundle's default), as loaded.
+
+        Raises:
+            OptionError: if the method or the threshold cannot be meant.
+            BundleError: if there is no calibrated threshold, and none is given.
+        """
+        method = self.bundle.manifest.default_method if method is None else _check_method(method)
+        return Judge(
+            method=method,
+            threshold=self.threshold(method) if threshold is None else _check_threshold(threshold),
+            calibrated=self._calibrated(method),
+            given=threshold is not None,
         )
 
     def threshold(self, method: Method) -> float:
@@ -145,7 +200,7 @@ class Model:
             BundleError: if none was calibrated for this combination.
         """
         precision, sampling = self.backend.precision, self.embedder.sampling.key
-        entry = self.bundle.manifest.threshold(method, precision, sampling)
+        entry = self._calibrated(method)
         if not self.bundle.manifest.thresholds:
             raise BundleError(
                 f"{self.bundle.path}: is uncalibrated, it does not know from which distance on two videos differ; "
@@ -158,10 +213,9 @@ class Model:
             )
         return entry.threshold
 
-    def _probability(self, method: Method, found: float) -> float | None:
-        """The chance that two videos at distance `found` are the same, None if the bundle does not know it."""
-        entry = self.bundle.manifest.threshold(method, self.backend.precision, self.embedder.sampling.key)
-        return None if entry is None or entry.probability is None else entry.probability.at(found)
+    def _calibrated(self, method: Method) -> Threshold | None:
+        """What the bundle knows of `method` with the precision and sampling in effect."""
+        return self.bundle.manifest.threshold(method, self.backend.precision, self.embedder.sampling.key)
 
     def embed(
         self, path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None

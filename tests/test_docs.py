@@ -26,6 +26,7 @@ DOCUMENTS = (
     "docs/explain.md",
     "docs/gpu.md",
     "docs/triton.md",
+    "docs/verify.md",
 )
 MAX_README_LINES = 200
 

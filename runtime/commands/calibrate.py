@@ -46,6 +46,11 @@ _NAMES = {
     "--method", type=click.Choice(["vector", "alignment"]), help="Calibrate one way to compare.  [default: both]"
 )
 @click.option(
+    "--abstain",
+    is_flag=True,
+    help="Leave verdicts open (UNDECIDED) within the threshold's interval, and on videos unlike those of the pairs.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), help="Write a calibrated copy of BUNDLE there.  [default: BUNDLE]"
 )
 @sampling_option
@@ -55,7 +60,15 @@ _NAMES = {
 @json_option
 @version_option
 def calibrate(
-    bundle: Path, *, pairs: Path, at: str, method: Any, out: Path | None, as_json: bool, **model_options: Any
+    bundle: Path,
+    *,
+    pairs: Path,
+    at: str,
+    method: Any,
+    abstain: bool,
+    out: Path | None,
+    as_json: bool,
+    **model_options: Any,
 ) -> int:
     """Find the threshold of BUNDLE on pairs of videos whose answer is known, and write it into BUNDLE.
 
@@ -84,6 +97,7 @@ def calibrate(
             pairs,
             at=point,
             methods=METHODS if method is None else (method,),
+            abstain=abstain,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     written = subject.write_calibration(result, model.bundle, out=out)
@@ -132,6 +146,12 @@ def _rows(entry: Threshold) -> Iterator[tuple[str, str]]:
         yield (
             "probability",
             f"{probability.at(entry.threshold):.2f} at the threshold, {probability.at(0):.2f} at distance 0",
+        )
+    if entry.abstention is not None:
+        open_from, open_to = entry.abstention.low, entry.abstention.high
+        yield (
+            "undecided",
+            f"from {open_from:.4f} to {open_to:.4f}, and videos stranger than {entry.abstention.familiarity.limit:.2f}",
         )
     yield "picture", evidence.picture
 

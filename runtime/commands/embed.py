@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -23,16 +21,14 @@ from .options import (
     sampling_option,
     version_option,
 )
+from .progress import Reporter
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from ..corpus import CorpusProgress, CorpusResult
+    from ..corpus import CorpusResult
 
 __all__ = ["embed", "main"]
 
 STDIN = "-"
-SECONDS_BETWEEN_LINES = 30.0  # of progress, where stderr is no terminal
 
 
 @click.command(name="weaksvr-embed", context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,7 +84,7 @@ def embed(
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own one keeps tens of MB more
     plan = plan_threads(len(found), total=num_threads)
     model = load(**model_options, num_threads=plan.num_threads, cache=cache and not fresh)
-    with _Reporter() as reporter:
+    with Reporter() as reporter:
         result = embed_corpus(
             model, found, out, workers=plan.workers, frames=frames, fresh=fresh, report=reporter.update
         )
@@ -114,76 +110,6 @@ def _lines(file: str) -> list[str]:
     except OSError as error:
         raise DataError(f"{file}: the list cannot be read: {error.strerror or error}") from error
     return read_list(os.fsdecode(data), name="standard input" if file == STDIN else file)
-
-
-class _Reporter:
-    """Failures as they come, and how far the run is: a bar on a terminal, else a line now and then; all on stderr."""
-
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._began = self._spoke = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def update(self, progress: CorpusProgress) -> None:
-        if not self._began:
-            self._begin(progress)
-        if progress.failure:
-            self._say(f"failed: {one_line(progress.failure)}")
-        done = progress.embedded + progress.failed
-        if self._bar is not None:
-            rate = f"{done / max(time.monotonic() - self._began, 1e-9):.1f} a second"
-            self._bar.update(self._task, completed=done, description=rate)
-        elif time.monotonic() - self._spoke > SECONDS_BETWEEN_LINES:
-            self._spoke = time.monotonic()
-            self._say(_state(progress, self._spoke - self._began))
-
-    def _begin(self, progress: CorpusProgress) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        for note in progress.notes:
-            self._say(f"note: {one_line(note)}")
-        if progress.reused:
-            self._say(f"{progress.reused} of {progress.total} videos were embedded before")
-        console = Console(stderr=True)
-        if console.is_terminal:
-            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("videos  {task.description}"), TimeElapsedColumn())
-            self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True)
-            self._task = self._bar.add_task("", total=progress.total - progress.reused)
-            self._bar.start()
-        self._began = self._spoke = time.monotonic()
-
-    def _say(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
-            click.echo(line, err=True)
-
-
-def _state(progress: CorpusProgress, seconds: float) -> str:
-    done, todo = progress.embedded + progress.failed, progress.total - progress.reused
-    left = (todo - done) * seconds / done
-    return f"{done}/{todo} videos, {done / seconds:.1f} a second, {_clock(left)} left"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _print(result: CorpusResult) -> None:

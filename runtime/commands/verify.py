@@ -26,8 +26,30 @@ __all__ = ["main", "verify"]
 
 
 @click.command(name="weaksvr-verify", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("a")
-@click.argument("b")
+@click.argument("videos", nargs=-1, metavar="[A B | VIDEO...]")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="R",
+    help="A video of the approved procedure; of several the nearest one decides. VIDEOs are compared with them.",
+)
+@click.option(
+    "--list",
+    "lists",
+    multiple=True,
+    metavar="FILE",
+    help="Also compare what FILE lists: .txt or - for stdin (one a line), .csv or .jsonl (video, start, end).",
+)
+@click.option("--out", metavar="FILE", help="Write a CSV file, one row a recording; a run that was stopped goes on.")
+@click.option("--fresh", is_flag=True, help="Compare everything anew; reuse nothing of earlier runs in --out.")
+@click.option("--start", type=float, metavar="SECONDS", help="Look at B, or every VIDEO, from there on.")
+@click.option("--end", type=float, metavar="SECONDS", help="Look at B, or every VIDEO, up to there.")
+@click.option("--reference-start", type=float, metavar="SECONDS", help="Look at A, or every R, from there on.")
+@click.option("--reference-end", type=float, metavar="SECONDS", help="Look at A, or every R, up to there.")
+@click.option(
+    "--threads", "num_threads", type=int, metavar="N", help="For decoding and networks together.  [default: all cores]"
+)
 @bundle_option
 @method_option
 @click.option("--threshold", type=float, help="Largest distance of a same pair.  [default: the bundle's]")
@@ -43,32 +65,64 @@ __all__ = ["main", "verify"]
 @json_option
 @version_option
 def verify(
-    a: str,
-    b: str,
+    videos: tuple[str, ...],
     *,
+    references: tuple[str, ...],
+    lists: tuple[str, ...],
     method: Any,
     threshold: float | None,
-    explain: bool,
-    script: str | None,
     as_json: bool,
-    **model_options: Any,
+    **options: Any,
 ) -> int:
     """Tell whether the videos A and B show the same procedure: the same steps, in the same order.
 
     A and B are video files or folders of numbered frames (1.jpg, 2.jpg, ...).
 
-    Exit code: 0 if the procedures are the same, 1 if they differ, 2 on any trouble.
+    With --reference, many recordings are compared with one approved procedure. A VIDEO is then a file, a folder, a
+    pattern, or - for a list on stdin. One that cannot be compared is a result with its error; the rest goes on.
+
+    Exit code: 0 if the procedures are the same, 1 if they differ, 3 if it is undecided (only with bundles that were
+    calibrated to abstain), 2 on any trouble. Of many recordings: 2 if one could not be compared, else 1 if one
+    differs, else 3 if one is undecided, else 0.
     """
+    part_a = (options.pop("reference_start"), options.pop("reference_end"))
+    part_b = (options.pop("start"), options.pop("end"))
+    out, fresh = options.pop("out"), options.pop("fresh")
+    explain, script = options.pop("explain"), options.pop("script")
+    if references:
+        if explain or script is not None:
+            raise click.UsageError("--explain and --script are for two videos, A and B, without --reference.")
+        if not (videos or lists):
+            raise click.UsageError("give the videos to compare with the references, or --list FILE.")
+        from ..recordings import read_recordings
+        from ..video_part import VideoPart
+        from .verify_list import print_list, verify_list
+
+        approved = [VideoPart(path=path, start=part_a[0], end=part_a[1]) for path in references]
+        recordings = read_recordings(videos, lists, start=part_b[0], end=part_b[1])
+        found = verify_list(approved, recordings, out=out, fresh=fresh, method=method, threshold=threshold, **options)
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            print_list(found)
+        return found.exit_code
+    if lists or out is not None or fresh:
+        raise click.UsageError("--list, --out and --fresh need --reference R, the video of the approved procedure.")
+    if len(videos) != 2:
+        raise click.UsageError("give two videos, A and B, or --reference R and the videos to compare with it.")
+    from ..decision import EXIT_CODES
     from ..script import read_script
     from ..verify import load
 
     steps = None if script is None else read_script(script)
-    result = load(**model_options).verify(a, b, method=method, threshold=threshold, explain=explain, script=steps)
+    result = load(**options).verify(
+        *videos, method=method, threshold=threshold, part_a=part_a, part_b=part_b, explain=explain, script=steps
+    )
     if as_json:
         print_json(result.to_json())
     else:
         _print(result)
-    return 0 if result.same else 1
+    return EXIT_CODES[result.verdict]
 
 
 def _print(result: VerifyResult) -> None:
@@ -83,7 +137,7 @@ def _print(result: VerifyResult) -> None:
         "device": runs_on,
         "bundle": one_line(result.bundle),
     }
-    click.echo("SAME" if result.same else "DIFFERENT")
+    click.echo(result.verdict.upper())
     for name, text in rows.items():
         click.echo(f"  {name:<10} {text}")
     for note in result.notes:

@@ -18,6 +18,7 @@ from weaksvr.runtime.commands.verify import verify
 from weaksvr.runtime.errors import OptionError, VideoError
 from weaksvr.runtime.pipeline import embed_stream
 from weaksvr.runtime.verify import load
+from weaksvr.runtime.video_part import VideoPart
 
 ARRAYS = ("vector", "frame_features", "indices", "times_seconds")
 
@@ -50,7 +51,7 @@ def blind(model):
 
 
 def known(model, path, **part):
-    return model.embedder.look(path, **part).found is not None
+    return model.embedder.look(VideoPart(path=str(path), **part)).found is not None
 
 
 def assert_equal(one, other):
@@ -134,7 +135,7 @@ def test_a_changed_file_never_hits(toy_bundle, videos, video, folder):
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(toy_bundle, videos, video, folder):
     model = load(toy_bundle, device="cpu", cache=True)
-    looked = model.embedder.look(video)
+    looked = model.embedder.look(VideoPart.of(video))
     sampled = model.embedder.read(video)
     shutil.copyfile(videos.other, video)
     model.embedder.embed_read(sampled, looked)
@@ -163,7 +164,7 @@ def test_a_file_that_was_just_written_is_not_kept(toy_bundle, video, folder, mon
 def test_what_cannot_be_right_is_ignored(toy_bundle, video, folder, change):
     model = load(toy_bundle, device="cpu", cache=True)
     model.embed(video)
-    looked = model.embedder.look(video)
+    looked = model.embedder.look(VideoPart.of(video))
     looked.keep(dataclasses.replace(looked.found, **change))
     assert not known(model, video)
     model.embed(video)
@@ -180,7 +181,7 @@ def test_foreign_bytes_are_ignored(payload):
 def test_what_cannot_be_given_back_is_not_kept(toy_bundle, video, folder):
     model = load(toy_bundle, device="cpu", cache=True)
     model.embed(video)
-    found = model.embedder.look(video).found
+    found = model.embedder.look(VideoPart.of(video)).found
     wrong = [{"duration_seconds": float("inf")}, {"vector": found.vector.astype(np.float64)}]
     assert [embedding_cache._packed(dataclasses.replace(found, **change)) for change in wrong] == [None, None]
 

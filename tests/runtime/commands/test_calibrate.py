@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -110,3 +111,30 @@ def test_the_help_names_every_option():
         "--version",
     ):
         assert word in text
+
+
+def test_a_bundle_that_abstains(own_bundle, pairs, videos, tmp_path):
+    few = call("--pairs", pairs, own_bundle, "--abstain")
+    assert (few.returncode, few.stdout) == (2, "")
+    assert few.stderr == (
+        "error: 3 videos are too few to say which other ones are unlike them; calibrate with at least 8, or without "
+        "--abstain\n"
+    )
+    names = []
+    for number in range(9):
+        names.append(f"{number}.mp4")
+        shutil.copy((videos.first, videos.again, videos.other)[number % 3], tmp_path / names[-1])
+    same = {(a, b): int((a % 3 == 2) is (b % 3 == 2)) for a in range(9) for b in range(a)}
+    rows = [f"{names[a]},{names[b]},{label}" for (a, b), label in same.items()]
+    pairs.write_text("\n".join(["video_a,video_b,same", *rows, ""]))
+    found = call("--pairs", pairs, own_bundle, "--abstain", "--method", "vector")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert re.search(r"  undecided +from \d\.\d{4} to \d\.\d{4}, and videos stranger than \d+\.\d\d\n", found.stdout)
+    manifest = Bundle.open(own_bundle).manifest
+    entry, other = (manifest.threshold(method, "fp32", "uniform-4") for method in ("vector", "alignment"))
+    assert other.abstention is None
+    low, high = entry.calibrated.evidence.intervals["threshold"]
+    assert (entry.abstention.low, entry.abstention.high) == (min(low, entry.threshold), max(high, entry.threshold))
+    assert entry.abstention.familiarity.videos == 9
+    assert call("--pairs", pairs, own_bundle, "--method", "vector").returncode == 0
+    assert Bundle.open(own_bundle).manifest.threshold("vector", "fp32", "uniform-4").abstention is None
