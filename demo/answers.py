@@ -13,6 +13,7 @@ from ..runtime.errors import BundleError, OptionError, VideoError, WeakSVRError
 from ..runtime.script import parse_script
 from ..runtime.verify import Model
 from ..runtime.video import open_video
+from ..runtime.video_part import VideoPart
 from .key_frames import aligned_columns, pictures_at
 from .limits import Limits
 
@@ -28,8 +29,8 @@ class _KeepingEmbedder(Embedder):
 
     kept: Sequence[VideoEmbedding] = ()
 
-    def embed_together(self, paths: Sequence[str | os.PathLike[str]]) -> list[VideoEmbedding]:
-        self.kept = found = super().embed_together(paths)
+    def embed_together(self, videos: Sequence[str | os.PathLike[str] | VideoPart]) -> list[VideoEmbedding]:
+        self.kept = found = super().embed_together(videos)
         return found
 
 

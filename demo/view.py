@@ -137,7 +137,7 @@ def details(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _banner(result: Mapping[str, Any]) -> str:
-    verdict = result.get("verdict", "same" if result["same"] else "different")
+    verdict = result["verdict"]
     word, sentence = _HEADLINES[verdict]
     return (
         f'<header class="w-verdict w-{verdict}">{symbol(verdict)}<div><h2>{word}</h2><p>{sentence}</p>'
@@ -148,6 +148,8 @@ def _banner(result: Mapping[str, Any]) -> str:
 def _certainty(result: Mapping[str, Any]) -> str:
     close = abs(result["margin"]) <= _CLOSE * result["threshold"]
     call = "A close call: look at the pictures yourself." if close else "A clear call."
+    if result["verdict"] == "undecided":
+        call = "Look at the pictures yourself."
     chance = result["probability"]
     if chance is None:
         return call

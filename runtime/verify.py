@@ -30,8 +30,8 @@ from .sampling_interval import interval_notes
 from .script import Script
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
 from .step_finding import TimelineSettings
-from .timeline import Timeline, find_timeline
 from .thresholds import Threshold
+from .timeline import Timeline, find_timeline
 from .tokenizer import Tokenizer
 from .video_part import VideoPart
 

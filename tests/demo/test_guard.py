@@ -26,6 +26,7 @@ class Beneath:
         self.bodies: list[bytes] = []
 
     async def __call__(self, scope, receive, send) -> None:
+        assert scope["type"] == "http"
         message = await receive()
         self.bodies.append(message.get("body", b""))
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -7,6 +7,7 @@ import pytest
 from weaksvr.demo.view import busy_view, error_view, note_view, scale, share, table, verify_view
 
 RESULT = {
+    "verdict": "same",
     "same": True,
     "distance": 0.0429,
     "threshold": 0.13,
@@ -46,9 +47,11 @@ def words(html: str) -> str:
 
 def test_the_verdict_is_the_first_thing_one_reads():
     assert words(verify_view(answer())).startswith("Same procedure Both videos show the same steps, in the same order.")
-    different = {"same": False, "distance": 0.3, "margin": -0.17, "probability": 0.001}
+    different = {"verdict": "different", "same": False, "distance": 0.3, "margin": -0.17, "probability": 0.001}
     assert words(verify_view(answer(**different))).startswith("Different procedures The videos do not show")
-    assert words(verify_view(answer(verdict="undecided"))).startswith("Undecided ")
+    undecided = words(verify_view(answer(verdict="undecided")))
+    assert undecided.startswith("Undecided ")
+    assert "A clear call" not in undecided
 
 
 def test_verdicts_differ_in_shape_not_in_colour_alone():

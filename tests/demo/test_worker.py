@@ -185,7 +185,7 @@ def test_cancelling_kills_the_work_and_forgets_what_waits(clips):
         until_running(pool, mine[0])
         pool.cancel_all("me")
         for ticket in mine:
-            with pytest.raises(StoppedError, match="^cancelled$"):
+            with pytest.raises(StoppedError, match=r"^cancelled$"):
                 ticket.future.result(MAX_WAIT)
         assert other.future.result(MAX_WAIT)["result"]["same"] is True
         pool.cancel(other)  # it is done: nothing happens
@@ -221,5 +221,5 @@ def test_what_waits_when_the_page_ends_is_cancelled(clips):
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
 def test_limits_must_be_limits(value):
-    with pytest.raises(OptionError, match="seconds = .* must be a finite number above 0"):
+    with pytest.raises(OptionError, match=r"seconds = .* must be a finite number above 0"):
         Limits(seconds=value)
