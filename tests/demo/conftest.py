@@ -101,7 +101,8 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", *camera])
         yield opened
         opened.close()
 
@@ -109,7 +110,9 @@ def browser():
 def write_clip(path: Path, *, frames: int = 60, size: tuple[int, int] = (64, 64), rate: int = 10) -> Path:
     """A small video whose picture changes. `size` is (height, width)."""
     height, width = size
-    pictures = np.random.default_rng(3).integers(0, 255, (4, height, width, 3), np.uint8)
+    blocks = np.random.default_rng(3).integers(0, 255, (4, 8, 8, 3), np.uint8)
+    rows, columns = np.arange(height) * 8 // height, np.arange(width) * 8 // width
+    pictures = blocks[:, rows][:, :, columns]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(rate))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

@@ -87,6 +87,21 @@ def test_the_example_of_the_same_procedure(page):
     assert page.locator("#verdict h2").inner_text() == "Same procedure"
 
 
+def test_a_recording_is_compared_as_an_upload_is(page, clips):
+    upload(page, "video-b", clips / "assembly_2.mp4")
+    field = page.locator("#video-a")
+    field.get_by_role("button", name="Capture from camera").click()
+    field.get_by_text("Click to Access Webcam").click()
+    field.get_by_role("button", name="start recording").click()
+    page.wait_for_timeout(4000)  # of recording
+    field.get_by_role("button", name=re.compile("recording")).click()
+    field.locator("video[src]").wait_for()
+    page.wait_for_timeout(1000)  # until it has arrived
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.locator("#verdict .w-result").wait_for()
+    assert page.locator("#verdict h2").inner_text() == "Different procedures"
+
+
 def test_an_error_is_one_clear_line_and_the_page_goes_on(page, clips):
     page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_role("alert").wait_for()
