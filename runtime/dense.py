@@ -1,9 +1,9 @@
 """Frame features several times a second, of videos of any length.
 
 The temporal encoder looks at T frames that are spread over a whole video of training, and has learned a position for
-each. So a window of about that length is sampled P times, each time T frames with a different phase, and the features
-of the phases stand side by side in the order of time. A longer video is cut into windows that overlap by half; where
-two overlap, their features are averaged, each weighted by how far from its window's ends it lies.
+each. So a video about as long is sampled P times as a whole, each time T frames with a different phase, and the
+features of the phases stand side by side in the order of time. A longer video is cut into windows that overlap by half;
+where two overlap, their features are averaged, each weighted by how far from its window's ends it lies.
 
 Letters: T frames a sampling, P phases, W windows, G sampled frames in all, F and D dimensions.
 """
@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,6 @@ from .preprocess import normalize, read_frames
 from .video import Video, open_video
 
 __all__ = ["DensePlan", "DenseVideo", "dense_plan"]
-
-WHOLE: Final = 1.5  # windows' lengths up to which a video is taken as one window
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -48,12 +46,17 @@ class DensePlan:
 
 
 def dense_plan(
-    num_video_frames: int, seconds: float, *, num_frames: int, phases: int, window_seconds: float
+    num_video_frames: int,
+    seconds: float,
+    *,
+    num_frames: int,
+    phases: int,
+    window_seconds: float,
+    whole_seconds: float,
 ) -> DensePlan:
     """Plan the dense sampling of a video or of a part of one.
 
-    A part of at most `WHOLE` windows is one window. With fewer frames than T * P there are fewer phases; a window is
-    never shorter than T frames.
+    With fewer frames in a window than T * P there are fewer phases; a window is never shorter than T frames.
 
     Args:
         num_video_frames: displayed frames of the part.
@@ -61,6 +64,7 @@ def dense_plan(
         num_frames: T.
         phases: P at most.
         window_seconds: length of a window, about.
+        whole_seconds: a part of at most this length is one window.
 
     Raises:
         TooFewFramesError: if there are fewer than T frames.
@@ -68,11 +72,11 @@ def dense_plan(
     """
     if phases < 1:
         raise OptionError(f"{phases = } must be at least 1")
-    if not (math.isfinite(window_seconds) and window_seconds > 0):
-        raise OptionError(f"{window_seconds = } must be a finite number above 0")
+    if not (math.isfinite(window_seconds) and window_seconds > 0 and whole_seconds >= 0):
+        raise OptionError(f"{window_seconds = } and {whole_seconds = } must be finite numbers above 0")
     if num_video_frames < num_frames:
         raise TooFewFramesError(num_video_frames, num_frames)
-    whole = seconds <= WHOLE * window_seconds
+    whole = seconds <= max(window_seconds, whole_seconds)
     frames_a_window = float(num_video_frames) if whole else window_seconds * num_video_frames / seconds
     used = max(1, min(phases, int(frames_a_window) // num_frames))
     length = num_frames * used
@@ -98,7 +102,7 @@ class DenseVideo:
         path: a video file, or a folder of frames.
         embedder: runs the networks.
         start, end: seconds; the part that is displayed in [start, end). None is the beginning or the end.
-        phases, window_seconds: as in `dense_plan`.
+        phases, window_seconds, whole_seconds: as in `dense_plan`.
 
     Attributes:
         path: as it was given.
@@ -122,6 +126,7 @@ class DenseVideo:
         end: float | None = None,
         phases: int,
         window_seconds: float,
+        whole_seconds: float,
     ) -> None:
         first, last = 0.0 if start is None else float(start), math.inf if end is None else float(end)
         if not (0 <= first < last and math.isfinite(first)):
@@ -130,25 +135,21 @@ class DenseVideo:
         self._embedder = embedder
         self._video: Video = open_video(path, num_threads=embedder.decode_threads)
         try:
-            self._choose(first, last, phases, window_seconds)
+            self._choose(
+                first, last, {"phases": phases, "window_seconds": window_seconds, "whole_seconds": whole_seconds}
+            )
         except BaseException:
             self._video.close()
             raise
 
-    def _choose(self, start: float, end: float, phases: int, window_seconds: float) -> None:
+    def _choose(self, start: float, end: float, options: dict[str, Any]) -> None:
         video = self._video
         times = video.times(np.arange(video.num_frames, dtype=np.int64))
         low, high = (int(place) for place in np.searchsorted(times, (start, end), side="left"))
         stop = float(times[high]) if high < len(times) else video.duration_seconds
         begin = float(times[low]) if low < len(times) else stop
         try:
-            plan = dense_plan(
-                high - low,
-                stop - begin,
-                num_frames=self._embedder.sampling.num_frames,
-                phases=phases,
-                window_seconds=window_seconds,
-            )
+            plan = dense_plan(high - low, stop - begin, num_frames=self._embedder.sampling.num_frames, **options)
         except TooFewFramesError as error:
             to = "" if end == math.inf else f" to {end:g} s"
             part = f" from {start:g} s{to}" if start > 0 or to else ""

@@ -17,8 +17,9 @@ from .step_decoder import Segment, segments_in_any_order, segments_in_order
 
 __all__ = ["Findings", "TimelineSettings", "find_steps", "gaps"]
 
-# Logistic curve from evidence to confidence, fitted on the validation videos of the workbench with the default bundle.
-_SLOPE, _OFFSET = 9.13, -0.81
+# Logistic curves from evidence to confidence, fitted on the validation videos of the workbench with the default bundle.
+_PRESENCE_SLOPE, _PRESENCE_OFFSET = 9.13, -0.81
+_ABSENCE_SLOPE, _ABSENCE_OFFSET = -13.19, 4.13
 _EVIDENCE_QUANTILE = 0.2
 
 
@@ -30,7 +31,8 @@ class TimelineSettings:
     step, where the best cosine is that of the text that is most like the frame.
 
     Attributes:
-        window_seconds: how much of a video the temporal encoder sees at a time; about as long as a video of training.
+        whole_seconds: up to this length a video is seen as a whole; about the longest videos of training.
+        window_seconds: how much of a longer one the temporal encoder sees at a time.
         phases: how many times a window is sampled.
         background: cosine up to which a frame shows no step.
         rival_margin: how far a step may be behind another one at a frame that still counts for it.
@@ -43,7 +45,8 @@ class TimelineSettings:
         OptionError: if a value cannot be meant.
     """
 
-    window_seconds: float = 12.0
+    whole_seconds: float = 20.0
+    window_seconds: float = 7.5
     phases: int = 4
     background: float = 0.1
     rival_margin: float = 0.2
@@ -76,7 +79,7 @@ class Findings:
         displaced: segments of steps that have none in order, where the script does not expect them.
         repeats: further segments of steps that have one.
         confidence: of each step, float64 (K,): the chance that it happens where it was found; of a step that was not
-            found, that it does not happen.
+            found, how little anything else in the video is like it; no chance to rely on.
         repeat_confidence: the same of `repeats`, float64.
     """
 
@@ -105,7 +108,7 @@ def find_steps(
 
     Args:
         cosines: float64 (G, U), of frame features and distinct texts.
-        columns: int64 (K,), the text of each step.
+        columns: int64 (K,), the text of each step; every text is that of a step.
         edges: float64 (G + 1,), ascending seconds: frame g stands for the time from edge g to edge g + 1.
         settings: of the method.
 
@@ -131,13 +134,14 @@ def find_steps(
     displaced, repeats = _sort_out(others, in_order, columns, gain)
 
     def chance(segment: Segment) -> float:
-        return float(_chance(cosines[segment.start : segment.stop, columns[segment.step]]))
+        evidence = float(_evidence(cosines[segment.start : segment.stop, columns[segment.step]]))
+        return _logistic(_PRESENCE_SLOPE * evidence + _PRESENCE_OFFSET)
 
     taken = sorted((*in_order, *displaced, *repeats))
-    absent = set(range(len(columns))) - {segment.step for segment in taken}
-    confidence = np.ones(len(columns))
-    for step in absent:
-        confidence[step] = _absence(cosines[:, columns[step]], taken, min_frames)
+    confidence = np.empty(len(columns))
+    for step in set(range(len(columns))) - {segment.step for segment in taken}:
+        same = [segment for segment in taken if columns[segment.step] == columns[step]]
+        confidence[step] = _absence(cosines[:, columns[step]], gaps(same, len(cosines)), min_frames)
     for segment in (*in_order, *displaced):
         confidence[segment.step] = chance(segment)
     return Findings(
@@ -173,21 +177,18 @@ def _sort_out(
     return tuple(sorted(displaced)), tuple(sorted(repeats))
 
 
-def _chance(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The confidence that frames show a step: the logistic curve at the cosine that four fifths of them reach.
-
-    Args:
-        cosines: float64 (..., N), of N frames.
-
-    Returns:
-        float64 (...).
-    """
-    evidence = np.quantile(cosines, _EVIDENCE_QUANTILE, axis=-1)
-    return np.asarray(1.0 / (1.0 + np.exp(-(_SLOPE * evidence + _OFFSET))))
+def _evidence(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cosine that four fifths of the frames reach: float64 (..., N) of N frames -> (...)."""
+    return np.asarray(np.quantile(cosines, _EVIDENCE_QUANTILE, axis=-1))
 
 
-def _absence(cosines: NDArray[np.float64], taken: list[Segment], min_frames: int) -> float:
-    """The confidence that a step does not happen: 1 - that of the likeliest short stretch that shows no other step."""
-    stretches = [cosines[start:stop] for start, stop in gaps(taken, len(cosines)) if stop - start >= min_frames]
-    windows = (np.lib.stride_tricks.sliding_window_view(stretch, min_frames) for stretch in stretches)
-    return 1.0 - max((float(_chance(window).max()) for window in windows), default=0.0)
+def _logistic(value: float) -> float:
+    return 1.0 / (1.0 + math.exp(-value))
+
+
+def _absence(cosines: NDArray[np.float64], stretches: list[tuple[int, int]], min_frames: int) -> float:
+    """The confidence that no part of the `stretches` shows a step: by the part of `min_frames` that is most like it."""
+    parts = [cosines[start:stop] for start, stop in stretches]
+    windows = (np.lib.stride_tricks.sliding_window_view(part, min(min_frames, len(part))) for part in parts)
+    best = max((float(_evidence(window).max()) for window in windows), default=-1.0)
+    return _logistic(_ABSENCE_SLOPE * best + _ABSENCE_OFFSET)

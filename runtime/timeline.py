@@ -37,7 +37,8 @@ class FoundStep:
             again elsewhere; `too short` or `too long`: it takes less or more time than the script allows. Where several
             hold, the one that stands here is the first of: missing, out of order, repeated, too short, too long.
         start, end: seconds; None if it is missing.
-        confidence: in [0, 1], the chance that the step happens there; of a missing step, that it does not happen.
+        confidence: in [0, 1], the chance that the step happens there; of a missing step, how little
+            anything else in the video is like it, which is no chance to rely on.
         min_seconds, max_seconds: what the script allows; None is no bound.
     """
 
@@ -98,7 +99,6 @@ class Timeline:
         video, script: paths; the script's is empty if it did not come from a file.
         start, end: the part of the video that was looked at.
         duration_seconds: of the whole video.
-        interval_seconds: from one sampled frame to the next, on average.
         windows: the parts that the temporal encoder saw as one.
         times_seconds: float64 (G,), when the sampled frames are displayed.
         assignment: int64 (G,), the number of the step that each shows, from 0 on; -1 is none.
@@ -118,7 +118,6 @@ class Timeline:
     start: float
     end: float
     duration_seconds: float
-    interval_seconds: float
     windows: tuple[Stretch, ...]
     times_seconds: NDArray[np.float64]
     assignment: NDArray[np.int64]
@@ -133,6 +132,11 @@ class Timeline:
     def verdict(self) -> Literal["PASS", "FAIL"]:
         return "PASS" if self.passed else "FAIL"
 
+    @property
+    def interval_seconds(self) -> float:
+        """From one sampled frame to the next, on average."""
+        return (self.end - self.start) / len(self.times_seconds)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -143,6 +147,7 @@ class Timeline:
         plain["times_seconds"] = self.times_seconds.tolist()
         plain["assignment"] = self.assignment.tolist()
         plain["settings"] = self.settings.to_dict()
+        plain["interval_seconds"] = self.interval_seconds
         return {"schema": SCHEMA, "verdict": self.verdict, **plain}
 
 
@@ -163,8 +168,7 @@ def find_timeline(
         script: a script, the texts of its K steps, or the path of a script file.
         video: a video file, or a folder of frames.
         embedder: runs the networks.
-        bundle: name of the model.
-        notes: what a user should know of the model.
+        bundle, notes: name of the model, and what a user should know of it.
         start, end: seconds; the part that is displayed in [start, end) is looked at. None is the beginning or the end.
         settings: of the method; None takes the defaults.
 
@@ -177,14 +181,10 @@ def find_timeline(
     chosen = TimelineSettings() if settings is None else settings
     steps = _script(script)
     distinct = list(dict.fromkeys(steps.texts))
-    columns = np.array([distinct.index(text) for text in steps.texts], dtype=np.int64)
-    with DenseVideo(
-        video, embedder, start=start, end=end, phases=chosen.phases, window_seconds=chosen.window_seconds
-    ) as dense:
-        texts = _unit_texts(embedder, distinct)
-        cosines = np.concatenate([rows.astype(np.float64) @ texts.T for rows in dense.features()])
-        edges = dense.edges_seconds
-        found = find_steps(cosines, columns, edges, chosen)
+    spread = {name: getattr(chosen, name) for name in ("phases", "window_seconds", "whole_seconds")}
+    with DenseVideo(video, embedder, start=start, end=end, **spread) as dense:
+        cosines, edges = _cosines(dense, embedder, distinct), dense.edges_seconds
+        found = find_steps(cosines, np.array([distinct.index(text) for text in steps.texts]), edges, chosen)
         shown = _steps(steps, found, edges)
         unexplained = _unexplained(found, edges, chosen)
         reasons = _reasons(shown, found, edges, unexplained, chosen)
@@ -199,7 +199,6 @@ def find_timeline(
             start=float(edges[0]),
             end=float(edges[-1]),
             duration_seconds=dense.duration_seconds,
-            interval_seconds=float(edges[-1] - edges[0]) / len(cosines),
             windows=tuple(Stretch(start=a, end=b) for a, b in dense.windows_seconds.tolist()),
             times_seconds=dense.times_seconds,
             assignment=_assignment(found, len(cosines)),
@@ -218,6 +217,12 @@ def _script(script: Script | Sequence[str] | str | os.PathLike[str]) -> Script:
     if isinstance(script, (str, os.PathLike)):
         return read_script(script)
     return Script.of(script)
+
+
+def _cosines(dense: DenseVideo, embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float64]:
+    """How like every sampled frame is to each of U texts, float64 (G, U); nothing larger than that is kept."""
+    unit = _unit_texts(embedder, texts)
+    return np.concatenate([rows.astype(np.float64) @ unit.T for rows in dense.features()])
 
 
 def _unit_texts(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float64]:

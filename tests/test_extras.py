@@ -86,6 +86,10 @@ def test_demo_without_gradio_names_the_extra(bundle):
     assert_names_the_cure(done, "demo")
 
 
+def test_gallery_without_lancedb_names_the_extra(tmp_path):
+    assert_names_the_cure(run_without("lancedb", "runtime.commands.gallery", "list", tmp_path / "gallery"), "gallery")
+
+
 def test_train_without_torch_names_the_extra(dataset, tmp_path):
     out = tmp_path / "run"
     done = run_without(TORCH, "train.commands.train", "--data", dataset, "--out", out)

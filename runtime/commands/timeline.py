@@ -24,10 +24,17 @@ MIN_TEXT, MAX_TEXT = 4, 48
 @click.option("--start", type=float, metavar="SECONDS", help="Look at the video from here on.  [default: its start]")
 @click.option("--end", type=float, metavar="SECONDS", help="Look at the video up to here.  [default: its end]")
 @click.option(
+    "--whole",
+    type=float,
+    metavar="SECONDS",
+    help="Up to this length the network sees the video as a whole: that of the longest videos of training.  "
+    "[default: 20]",
+)
+@click.option(
     "--window",
     type=float,
     metavar="SECONDS",
-    help="How much of the video the network sees at a time: about the length of the videos of training.  [default: 12]",
+    help="How much of a longer video the network sees at a time.  [default: 7.5]",
 )
 @click.option(
     "--max-unexplained",
@@ -47,6 +54,7 @@ def timeline(
     *,
     start: float | None,
     end: float | None,
+    whole: float | None,
     window: float | None,
     max_unexplained: float | None,
     as_json: bool,
@@ -63,7 +71,11 @@ def timeline(
     from ..step_finding import TimelineSettings
     from ..verify import load
 
-    given = {"window_seconds": window, "max_unexplained_seconds": max_unexplained}
+    given: dict[str, Any] = {
+        "whole_seconds": whole,
+        "window_seconds": window,
+        "max_unexplained_seconds": max_unexplained,
+    }
     settings = TimelineSettings(**{name: value for name, value in given.items() if value is not None})
     steps = read_script(script)  # if it cannot be read, that is said before anything else takes time
     result = load(**model_options).timeline(steps, video, start=start, end=end, settings=settings)
