@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from ..runtime.embedder import Embedder, VideoEmbedding
 from ..runtime.errors import BundleError, OptionError, VideoError, WeakSVRError
-from ..runtime.script import parse_script
+from ..runtime.script import Script, parse_script
 from ..runtime.verify import Model
 from ..runtime.video import open_video
 from ..runtime.video_part import VideoPart
 from .key_frames import aligned_columns, pictures_at
 from .limits import Limits
+from .shelf import ExampleShelf, GalleryShelf, Shelf
 
 __all__ = ["Answerer"]
 
@@ -39,14 +40,18 @@ class Answerer:
 
     A request is an object with `task`, `videos` (each with a `path`, and a `label` that stands for it in all texts),
     `pictures` (whether they are wanted), and what the task needs: `threshold` for `verify` (None is the model's own),
-    the text `script` for `timeline`.
+    the text `script` for `timeline` and, where there is no video, for `find`.
 
     Args:
         model: as `runtime.load` gives it.
         limits: of the videos.
+        gallery: that is searched; None is the example clips.
+
+    Raises:
+        WeakSVRError: if the model or the gallery cannot be used.
     """
 
-    def __init__(self, model: Model, limits: Limits) -> None:
+    def __init__(self, model: Model, limits: Limits, *, gallery: str | None = None) -> None:
         self.embedder = _KeepingEmbedder(
             model.embedder.backend,
             sampling=model.embedder.sampling,
@@ -57,9 +62,12 @@ class Answerer:
         self.model = dataclasses.replace(model, embedder=self.embedder)
         self.limits = limits
         self._tasks: dict[str, Callable[[Mapping[str, Any], Say], dict[str, Any]]] = {
+            "find": self._find,
             "timeline": self._timeline,
             "verify": self._verify,
         }
+        self._hidden = {} if gallery is None else {gallery: "the gallery"}
+        self._shelf: Shelf = ExampleShelf(self.model) if gallery is None else GalleryShelf(self.model, gallery)
 
     def warm_up(self) -> None:
         """Load all networks, and the decoder, so that what a request adds is its own. Raises `BundleError`."""
@@ -87,6 +95,7 @@ class Answerer:
             "precision": backend.precision,
             "sampling": sampling,
             "notes": list(backend.notes),
+            "shelf": self._shelf.title,
             "reads_scripts": self.embedder.tokenizer is not None,
             "thresholds": entries,
             "picture": self._calibration_picture(entries),
@@ -102,7 +111,7 @@ class Answerer:
         Raises:
             WeakSVRError: whatever a user can mend; videos are called by their labels.
         """
-        labels = {video["path"]: video["label"] for video in request["videos"]}
+        labels = {**{video["path"]: video["label"] for video in request["videos"]}, **self._hidden}
         task = self._tasks.get(request["task"])
         if task is None:
             raise OptionError(f"task {request['task']!r} is not known; use one of {', '.join(self._tasks)}")
@@ -133,9 +142,7 @@ class Answerer:
 
     def _timeline(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
         (video,) = request["videos"]
-        script = parse_script(request["script"], name="the steps")
-        if len(script.steps) > MAX_STEPS:
-            raise OptionError(f"the steps: there are {len(script.steps)}, but this page takes at most {MAX_STEPS}")
+        script = _script_of(request)
         say("looking for the steps")
         found = self.model.timeline(script, video["path"])
         answer = {"result": found.to_dict()}
@@ -148,6 +155,14 @@ class Answerer:
         middles = [min(int(times.searchsorted((step.start + step.end) / 2)), len(times) - 1) for step in seen]
         pictures = iter(pictures_at(video["path"], middles))
         return {**answer, "pictures": [None if step.start is None else next(pictures) for step in found.steps]}
+
+    def _find(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
+        query = request["videos"][0]["path"] if request["videos"] else _script_of(request)
+        say("searching")
+        found = self._shelf.find(query, pictures=request["pictures"])
+        with contextlib.suppress(BundleError):
+            return {**found, "shelf": self._shelf.title, "threshold": self.model.threshold(found["method"])}
+        return {**found, "shelf": self._shelf.title, "threshold": None}
 
     def _unlike_from(self) -> float | None:
         """From which `apart` on a column is as unlike as videos that differ; None if that was not calibrated."""
@@ -176,6 +191,14 @@ class Answerer:
         name = entry.get("calibrated", {}).get("evidence", {}).get("picture", "")
         files = [report for report in self.model.bundle.manifest.reports if report.path == name]
         return self.model.bundle.read(files[0]).decode() if files else ""
+
+
+def _script_of(request: Mapping[str, Any]) -> Script:
+    """The script of a request. Raises `DataError` or `OptionError`."""
+    script = parse_script(request["script"], name="the steps")
+    if len(script.steps) > MAX_STEPS:
+        raise OptionError(f"the steps: there are {len(script.steps)}, but this page takes at most {MAX_STEPS}")
+    return script
 
 
 def _labelled(value: Any, labels: Mapping[str, str]) -> Any:

@@ -23,6 +23,7 @@ from ..runtime.errors import OptionError
 from .desk import Desk
 from .guard import Guard
 from .tab_api import api_tab
+from .tab_find import FindTab
 from .tab_model import ModelTab
 from .tab_script import ScriptTab
 from .tab_verify import VerifyTab
@@ -84,6 +85,8 @@ def build_page(desk: Desk) -> gr.Blocks:
                 verify = VerifyTab(desk)
             with gr.Tab("Follow the script", id="script"):
                 ScriptTab(desk)
+            with gr.Tab("Find", id="find"):
+                FindTab(desk)
             with gr.Tab("Model", id="model"):
                 model = ModelTab(facts)
             with gr.Tab("API", id="api"):

@@ -34,7 +34,7 @@ _SIGNS_OF_NO_MEMORY: Final = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOptions:
-    """What `runtime.load` is called with."""
+    """What a worker opens: `gallery`, and the rest as `runtime.load` takes it."""
 
     bundle: str | None = None
     backend: str = "onnxruntime"
@@ -42,6 +42,7 @@ class ModelOptions:
     precision: str = "auto"
     sampling: str | None = None
     num_threads: int | None = None
+    gallery: str | None = None
 
 
 def work(connection: Connection, options: ModelOptions, limits: Limits) -> None:
@@ -70,7 +71,9 @@ def _prepare(options: ModelOptions, limits: Limits) -> Any:
     from ..runtime.verify import load
     from .answers import Answerer
 
-    answerer = Answerer(load(**dataclasses.asdict(options)), limits)
+    wanted = dataclasses.asdict(options)
+    gallery = wanted.pop("gallery")
+    answerer = Answerer(load(**wanted), limits, gallery=gallery)
     answerer.warm_up()
     return answerer
 

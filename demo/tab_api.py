@@ -36,11 +36,12 @@ def api_tab(limits: Limits) -> None:
     """Build the tab inside the page that is being built."""
     gr.HTML(f"""<article class="w-result w-api">
 <section class="w-section"><h3>For programs</h3>
-<p>The same answers for scripts, through <code>pip install gradio_client</code>. Two endpoints have a name:</p>
+<p>The same answers for scripts, through <code>pip install gradio_client</code>. Three endpoints have a name:</p>
 <ul class="w-notes">
 <li><b>/verify</b> takes two videos and a threshold, and gives the document of <code>weaksvr-verify --json</code>;</li>
 <li><b>/timeline</b> takes steps, one a line, and a video, and gives the document of
-<code>weaksvr-timeline --json</code>.</li>
+<code>weaksvr-timeline --json</code>;</li>
+<li><b>/find</b> takes steps and a video, of which one may be missing, and gives names of videos, best first.</li>
 </ul></section>
 <pre tabindex="0" aria-label="Example in Python"><code>{escape(CALLS.format(url="http://127.0.0.1:7860/"))}</code></pre>
 <section class="w-section"><h3>What to expect</h3>

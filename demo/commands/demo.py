@@ -39,6 +39,7 @@ _MB = 2**20
 @click.option("--max-mb", type=float, default=200, show_default=True, help="Size of an uploaded video.")
 @click.option("--max-seconds", type=float, default=600, show_default=True, help="Duration of a video.")
 @click.option("--time-limit", type=float, default=60, show_default=True, help="Seconds of work on one request.")
+@click.option("--gallery", metavar="DIR", help="Gallery that visitors may search.  [default: the example clips]")
 @bundle_option
 @sampling_option
 @backend_option
