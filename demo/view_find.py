@@ -32,9 +32,10 @@ def _item(rank: int, hit: Mapping[str, Any], threshold: float | None) -> str:
     strip = f'<div class="w-thumbs" aria-hidden="true">{pictures}</div>' if pictures else "<div></div>"
     length = [] if hit["seconds"] is None else [clock(hit["seconds"])]
     about = ", ".join([*length, *(f"{key}={value}" for key, value in hit["metadata"].items())])
+    known = f'<p class="w-soft">{escape(about)}</p>' if about else ""
     return (
         f'<li><span class="w-number">{rank}</span>{strip}<div><b>{escape(hit["name"])}</b>'
-        f'<p class="w-soft">{escape(about)}</p><p>{_closeness(hit, threshold)}</p></div></li>'
+        f"{known}<p>{_closeness(hit, threshold)}</p></div></li>"
     )
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from .conftest import HOSTILE, Server, memory_of
+from .conftest import EXAMPLES, HOSTILE, Server, memory_of
 
 MAX_WAIT = 90
 CLIENTS, EACH = 20, 5
@@ -26,7 +26,11 @@ def client(url) -> Client:
 
 
 def test_endpoints_have_names(client):
-    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/verify", "/timeline"}
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
+        "/verify",
+        "/timeline",
+        "/find",
+    }
 
 
 def test_a_verdict_is_the_document_of_the_command(client, clips):
@@ -43,6 +47,13 @@ def test_a_timeline_is_the_document_of_the_command(client, clips):
     assert document["schema"] == "weaksvr.timeline/1"
     assert document["verdict"] == "PASS"
     assert [step["text"] for step in document["steps"]] == STEPS.splitlines()
+
+
+def test_a_search_gives_names(client, clips):
+    by_video = client.predict("", handle_file(clips / "assembly_2.mp4"), api_name="/find")
+    assert by_video["hits"][0]["name"] == "assembly_2.mp4"
+    by_steps = client.predict((EXAMPLES / "assembly_swapped.txt").read_text(), None, api_name="/find")
+    assert by_steps["hits"][0]["name"] == "assembly_swapped.mp4"
 
 
 @pytest.mark.parametrize("name", HOSTILE[:4])

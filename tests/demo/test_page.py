@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -144,6 +145,26 @@ def test_cancel_stops_the_work_and_the_next_request_is_served(page, server):
     assert not set(workers) & set(server.workers())
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the server's workers as Linux lists them")
+def test_who_goes_away_is_not_worked_for(browser, url, server):
+    workers = server.workers()
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    context = browser.new_context()
+    view = context.new_page()
+    view.goto(url)
+    view.get_by_role("button", name="Try: two steps swapped").first.click(timeout=WAIT)
+    view.locator("#verdict .w-busy").wait_for(timeout=WAIT)
+    view.wait_for_timeout(500)
+    context.close()
+    begun = time.monotonic()
+    while len(set(workers) & set(server.workers())) == len(workers):  # one was at work, and is killed
+        assert time.monotonic() - begun < WAIT / 1000
+        time.sleep(0.2)
+    for worker in set(workers) & set(server.workers()):
+        os.kill(worker, signal.SIGCONT)
+
+
 def test_a_script_is_followed_and_edited_and_the_player_jumps(page):
     tab(page, "Follow the script")
     page.get_by_role("button", name="Try: two steps swapped").last.click()
@@ -169,6 +190,18 @@ def test_a_script_is_followed_and_edited_and_the_player_jumps(page):
     page.get_by_role("button", name="Find the steps").click()
     page.get_by_role("alert").wait_for()
     assert page.get_by_role("alert").locator("p").inner_text() == "the steps: holds no step; write one step a line"
+
+
+def test_videos_are_found_by_a_video_and_by_steps(page, clips):
+    tab(page, "Find")
+    page.get_by_role("button", name="Try: videos like this").click()
+    page.locator("#hits .w-result").wait_for()
+    first = page.locator("#hits li").first
+    assert "assembly_swapped.mp4" in first.inner_text()
+    assert "= same procedure" in first.inner_text()
+    page.get_by_role("button", name="Try: videos of its steps").click()
+    page.locator("#hits li", has_text="fits the steps").first.wait_for()
+    assert "assembly_swapped.mp4" in page.locator("#hits li").first.inner_text()
 
 
 def test_the_threshold_slider_shows_its_errors_and_is_used_if_asked(page):
@@ -199,6 +232,10 @@ def test_the_page_fits_a_narrow_screen(narrow):
     tab(narrow, "Follow the script")
     narrow.get_by_role("button", name="Try: two steps swapped").last.click()
     narrow.locator("#timeline .w-result").wait_for()
+    assert narrow.evaluate(overflow) <= 0
+    tab(narrow, "Find")
+    narrow.get_by_role("button", name="Try: videos like this").click()
+    narrow.locator("#hits .w-result").wait_for()
     assert narrow.evaluate(overflow) <= 0
 
 
@@ -235,8 +272,11 @@ def test_no_serious_barriers(browser, url, scheme):
     view.get_by_role("button", name="Try: two steps swapped").first.click()
     view.locator("#verdict .w-result").wait_for()
     found = [("Verify", violation) for violation in serious(Axe().run(view))]
-    for name in ("Follow the script", "Model", "API"):
+    for name in ("Follow the script", "Find", "Model", "API"):
         tab(view, name)
+        if name == "Find":
+            view.get_by_role("button", name="Try: videos like this").click()
+            view.locator("#hits .w-result").wait_for()
         if name == "Follow the script":
             view.get_by_role("button", name="Try: two steps swapped").last.click()
             view.locator("#timeline .w-result").wait_for()

@@ -107,7 +107,7 @@ def test_a_script_that_cannot_be_meant(pool, clips, script, message):
 
 
 def test_an_unknown_task_is_refused(pool, clips):
-    with pytest.raises(WeakSVRError, match=r"task 'fly' is not known; use one of timeline, verify"):
+    with pytest.raises(WeakSVRError, match=r"task 'fly' is not known; use one of find, timeline, verify"):
         pool.submit(request(clips / "assembly_1.mp4", task="fly")).future.result(MAX_WAIT)
 
 
