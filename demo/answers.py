@@ -11,6 +11,7 @@ from typing import Any, Final
 from ..runtime.embedder import Embedder, VideoEmbedding
 from ..runtime.errors import BundleError, OptionError, VideoError, WeakSVRError
 from ..runtime.script import Script, parse_script
+from ..runtime.spec import Method
 from ..runtime.verify import Model
 from ..runtime.video import open_video
 from ..runtime.video_part import VideoPart
@@ -66,7 +67,6 @@ class Answerer:
             "timeline": self._timeline,
             "verify": self._verify,
         }
-        self._hidden = {} if gallery is None else {gallery: "the gallery"}
         self._shelf: Shelf = ExampleShelf(self.model) if gallery is None else GalleryShelf(self.model, gallery)
 
     def warm_up(self) -> None:
@@ -81,7 +81,7 @@ class Answerer:
         """What a page says about the model."""
         manifest, backend = self.model.bundle.manifest, self.model.backend
         sampling = self.embedder.sampling.key
-        entries = {
+        entries: dict[str, Any] = {
             entry.method: entry.to_json()
             for entry in manifest.thresholds
             if (entry.precision, entry.sampling) == (backend.precision, sampling)
@@ -111,7 +111,7 @@ class Answerer:
         Raises:
             WeakSVRError: whatever a user can mend; videos are called by their labels.
         """
-        labels = {**{video["path"]: video["label"] for video in request["videos"]}, **self._hidden}
+        labels = {video["path"]: video["label"] for video in request["videos"]}
         task = self._tasks.get(request["task"])
         if task is None:
             raise OptionError(f"task {request['task']!r} is not known; use one of {', '.join(self._tasks)}")
@@ -129,7 +129,7 @@ class Answerer:
         say("looking at both videos")
         result = self.model.verify(a, b, threshold=request.get("threshold"), explain=True)
         first, second = self.embedder.kept
-        answer = {"result": result.to_json(), "unlike_from": self._unlike_from()}
+        answer = {"result": result.to_json(), "unlike_from": self._threshold("alignment")}
         if not request["pictures"]:
             return answer
         say("choosing pictures")
@@ -151,8 +151,8 @@ class Answerer:
         say("choosing pictures")
         with open_video(video["path"], num_threads=1) as opened:
             times = opened.times(range(opened.num_frames))
-        seen = [step for step in found.steps if step.start is not None and step.end is not None]
-        middles = [min(int(times.searchsorted((step.start + step.end) / 2)), len(times) - 1) for step in seen]
+        spans = [(step.start, step.end) for step in found.steps if step.start is not None and step.end is not None]
+        middles = [min(int(times.searchsorted((start + end) / 2)), len(times) - 1) for start, end in spans]
         pictures = iter(pictures_at(video["path"], middles))
         return {**answer, "pictures": [None if step.start is None else next(pictures) for step in found.steps]}
 
@@ -160,14 +160,12 @@ class Answerer:
         query = request["videos"][0]["path"] if request["videos"] else _script_of(request)
         say("searching")
         found = self._shelf.find(query, pictures=request["pictures"])
-        with contextlib.suppress(BundleError):
-            return {**found, "shelf": self._shelf.title, "threshold": self.model.threshold(found["method"])}
-        return {**found, "shelf": self._shelf.title, "threshold": None}
+        return {**found, "shelf": self._shelf.title, "threshold": self._threshold(found["method"])}
 
-    def _unlike_from(self) -> float | None:
-        """From which `apart` on a column is as unlike as videos that differ; None if that was not calibrated."""
+    def _threshold(self, method: Method) -> float | None:
+        """The model's own, None if it was not calibrated for this method."""
         with contextlib.suppress(BundleError):
-            return self.model.threshold("alignment")
+            return self.model.threshold(method)
         return None
 
     def _check(self, path: str) -> None:

@@ -74,7 +74,8 @@ class Address:
 def build_page(desk: Desk) -> gr.Blocks:
     """The page with all its tabs."""
     facts = desk.pool.facts
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    page = gr.Blocks(title=TITLE, analytics_enabled=False)
+    with page:
         gr.HTML(
             '<header class="w-head"><h1>Is the work done the same way?</h1>'
             "<p>Two videos of manual work: do they show the same steps, in the same order? "

@@ -126,14 +126,14 @@ def _path_of(scope: Message) -> str:
 
 async def _body(receive: Receive) -> bytes:
     """All of a request's body. Raises `_RefusedError` if it is too large."""
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > _MAX_BODY_BYTES:
             raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is larger than 1 MB")
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ..runtime.embedder import VideoEmbedding
 from ..runtime.errors import DataError, VideoError
 from ..runtime.gallery import Gallery
-from ..runtime.gallery_search import gallery_key, search_gallery
+from ..runtime.gallery_search import GalleryHits, gallery_key, search_gallery
 from ..runtime.script import Script
 from ..runtime.spec import Method
 from ..runtime.verify import Model, distance
@@ -87,17 +88,16 @@ class GalleryShelf:
 
     def __init__(self, model: Model, uri: str) -> None:
         self._model = model
-        self._gallery = Gallery.open(uri, key=gallery_key(model))
-        self.title = f"the gallery {Path(uri.rstrip('/')).name}"
+        place = uri.rstrip("/") if "://" in uri else str(Path(uri).absolute())
+        self._gallery = Gallery.open(place, key=gallery_key(model))
+        self.title = f"the gallery {Path(place).name}"
 
     def find(self, query: str | Script, *, pictures: bool) -> dict[str, Any]:
         asked = query if isinstance(query, Script) else self._model.embed(query)
         try:
-            found = search_gallery(self._gallery, self._model, asked, method="alignment", top=TOP)
+            found = self._search(asked)
         except DataError as error:
-            if "holds no features of the frames" not in str(error):
-                raise
-            found = search_gallery(self._gallery, self._model, asked, method="vector", top=TOP)
+            raise DataError(str(error).replace(self._gallery.uri, "the gallery")) from error
         hits = [
             _hit(
                 hit.entry.video,
@@ -111,6 +111,15 @@ class GalleryShelf:
         ]
         return {"hits": hits, "method": found.method, "size": found.size}
 
+    def _search(self, asked: VideoEmbedding | Script) -> GalleryHits:
+        """By the frames, or as a whole if the gallery does not keep frames; the answer says which."""
+        method: Method = "alignment" if self._keeps_frames() else "vector"
+        return search_gallery(self._gallery, self._model, asked, method=method, top=TOP)
+
+    def _keeps_frames(self) -> bool:
+        some = self._gallery.nearest([1.0] * self._gallery.key.dimensions, top=1, frames=True).entries
+        return all(entry.frame_features is not None for entry in some)
+
 
 def _hit(path: str, pictures: bool, **known: Any) -> dict[str, Any]:
     """One hit by its name; its pictures only if the file is still there, and can be read."""
@@ -118,5 +127,5 @@ def _hit(path: str, pictures: bool, **known: Any) -> dict[str, Any]:
     if pictures and Path(path).is_file():
         with contextlib.suppress(VideoError):
             shown = strip(path, pictures=_PICTURES)
-    facts = {"distance": None, "score": None, "seconds": None, "metadata": {}}
+    facts: dict[str, Any] = {"distance": None, "score": None, "seconds": None, "metadata": {}}
     return {**facts, **known, "name": os.path.basename(path.rstrip("/")), "pictures": shown}  # noqa: PTH119 - not a path here

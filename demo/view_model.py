@@ -42,7 +42,8 @@ def rates_at(curve: Sequence[Sequence[float]], threshold: float) -> tuple[float,
     """
     after = bisect_right([point[0] for point in curve], threshold)
     if after in (0, len(curve)):
-        return tuple(curve[max(0, after - 1)][1:])
+        _, accepted, refused = curve[max(0, after - 1)]
+        return accepted, refused
     (low, *first), (high, *second) = curve[after - 1], curve[after]
     part = (threshold - low) / (high - low)
     accepted, refused = (a + part * (b - a) for a, b in zip(first, second, strict=True))

@@ -25,7 +25,7 @@ from weaksvr.runtime.storage import write_bytes
 TARGET = Path(__file__).with_name("demo.png")
 MAX_BYTES = 150_000
 VIEW = {"width": 1120, "height": 1560}
-COLOURS = 128
+COLOURS = 80
 
 
 def take(url: str, browser_path: str) -> bytes:
@@ -38,7 +38,7 @@ def take(url: str, browser_path: str) -> bytes:
         page.locator("#verdict .w-result").wait_for(timeout=60_000)
         page.wait_for_timeout(1500)  # until the players show their first frames
         end = page.locator("#verdict .w-film").bounding_box()
-        box = {"x": 80, "y": 20, "width": VIEW["width"] - 160, "height": end["y"] + end["height"]}
+        box = {"x": 56, "y": 10, "width": VIEW["width"] - 112, "height": end["y"] + end["height"]}
         picture = page.screenshot(clip=box)
         browser.close()
     return picture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from weaksvr.demo.shelf import ExampleShelf, GalleryShelf
@@ -60,6 +61,16 @@ def test_a_gallery_is_searched_and_names_no_path(model, gallery):
         assert found["hits"][0]["metadata"] == {"site": "Graz"}
         assert len(found["hits"][0]["pictures"]) == 4
         assert str(EXAMPLES) not in json.dumps(found)
+
+
+def test_a_gallery_that_is_gone_is_called_by_no_path(model, tmp_path):
+    uri = str(tmp_path / "shop")
+    add_videos(Gallery.create(uri, gallery_key(model)), model, [EXAMPLES / NAMES[0]])
+    shelf = GalleryShelf(model, uri)
+    shutil.rmtree(uri)
+    with pytest.raises(DataError, match=r"^the gallery: ") as caught:
+        shelf.find(script_of(NAMES[0]), pictures=False)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_gallery_that_is_none(model, tmp_path):

@@ -16,6 +16,9 @@ from weaksvr.demo.child import OUT_OF_MEMORY, ModelOptions
 from weaksvr.demo.limits import Limits
 from weaksvr.demo.worker import StoppedError, WorkerPool
 from weaksvr.runtime.errors import BundleError, OptionError, WeakSVRError
+from weaksvr.runtime.gallery import Gallery
+from weaksvr.runtime.gallery_search import add_videos, gallery_key
+from weaksvr.runtime.verify import load
 
 from .conftest import HOSTILE, write_clip
 
@@ -91,6 +94,17 @@ def test_a_video_is_followed_along_a_script(pool, clips):
     assert len(answer["pictures"]) == 4
     swapped = request(clips / "assembly_swapped.mp4", task="timeline", script=steps)
     assert pool.submit(swapped).future.result(MAX_WAIT)["result"]["verdict"] == "FAIL"
+
+
+def test_a_gallery_is_searched_under_the_same_limits(clips, tmp_path):
+    model, uri = load(device="cpu", num_threads=1), str(tmp_path / "shop")
+    add_videos(Gallery.create(uri, gallery_key(model)), model, [clips / "assembly_1.mp4", clips / "assembly_2.mp4"])
+    with WorkerPool(ModelOptions(num_threads=1, gallery=uri), Limits(), workers=1) as pool:
+        assert pool.facts["shelf"] == "the gallery shop"
+        for _ in range(2):
+            found = pool.submit(request(clips / "assembly_2.mp4", task="find")).future.result(MAX_WAIT)
+            assert [hit["name"] for hit in found["hits"]] == ["assembly_2.mp4", "assembly_1.mp4"]
+            assert str(tmp_path) not in json.dumps(found)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
     [
         (("--bundle", "none"), "error: none: "),
         (("--auth", "none"), "error: none: the users cannot be read: No such file or directory; check the file"),
-        (("--gallery", "none"), "error: none: is no gallery; make one with weaksvr-gallery add"),
+        (("--gallery", "none"), "/none: is no gallery; make one with weaksvr-gallery add"),
         (("--max-mb", "0"), "video_bytes = 0 must be a finite number above 0"),
         (("--time-limit", "nan"), "seconds = nan must be a finite number above 0"),
         (("--host", "no.such.host.invalid"), "no.such.host.invalid, ports 7860 to 7959: the page cannot be served"),
