@@ -34,7 +34,7 @@ verify: $(RUNTIME)/.installed
 		test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q tests --ignore tests/demo
+	$(DEV)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests --ignore tests/demo
 	$(DEV)/bin/python -m pytest -q tests/demo
 
 build/types/weaksvr:
