@@ -94,12 +94,11 @@ def test_a_recording_is_compared_as_an_upload_is(page, clips):
     field.get_by_role("button", name="Capture from camera").click()
     field.get_by_text("Click to Access Webcam").click()
     field.get_by_role("button", name="start recording").click()
-    page.wait_for_timeout(4000)  # of recording
+    page.wait_for_timeout(6000)  # of recording
     field.get_by_role("button", name=re.compile("recording")).click()
-    field.locator("video[src]").wait_for()
-    page.wait_for_timeout(1000)  # until it has arrived
+    field.get_by_role("button", name="Clear").wait_for()  # it has arrived
     page.get_by_role("button", name="Compare", exact=True).click()
-    page.locator("#verdict .w-result").wait_for()
+    page.locator("#verdict .w-verdict").wait_for()
     assert page.locator("#verdict h2").inner_text() == "Different procedures"
 
 
