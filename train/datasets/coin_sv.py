@@ -8,17 +8,16 @@ training texts are rebuilt, each video's from its own steps.
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...runtime.errors import DataError
-from ...runtime.manifest_lines import read_lines, seconds_field
+from ...runtime.manifest_lines import seconds_field
 from .collection import Collection, Item, Split
 from .findings import Findings
-from .published import Layout, read_published
+from .published import Layout, read_json_file, read_published
 
 __all__ = ["COIN_SV", "CoinVideo", "read_coin_json", "read_coin_sv"]
 
@@ -58,12 +57,7 @@ def read_coin_json(path: Path) -> dict[str, CoinVideo]:
     Raises:
         DataError: if the file cannot be read, or an entry has no task, no steps, or times that are none.
     """
-    text = "".join(line for _, line in read_lines(path))
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON: {error}; fetch COIN.json again") from error
-    database = document.get("database") if isinstance(document, dict) else None
+    database = read_json_file(path).get("database")
     if not isinstance(database, dict) or not database:
         raise DataError(f"{path}: has no object 'database' with the videos; give COIN's COIN.json")
     videos = {}

@@ -34,7 +34,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = types.MappingProxyType(
         "list-differs": ("problem", "videos in only one of two lists of the same split"),
         "rows-fewer": ("problem", "rows fewer than in the published file"),
         "rows-more": ("note", "rows more than in the published file"),
-        "no-text": ("problem", "videos whose label has no steps in the label bank, left out"),
+        "no-text": ("problem", "videos whose label has no steps (COIN-SV: add --coin-json), left out"),
         "label-unused": ("note", "labels of the bank without a video here"),
         "question-repeated": ("note", "questions that stand before already; kept, as published results count them"),
         # COIN.json

@@ -11,14 +11,14 @@ that the authors' absolute prefixes do not matter. Whatever is no row is skipped
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...runtime.errors import DataError
 from ...runtime.listing import SUFFIXES
-from ...runtime.manifest_lines import read_lines
+from ...runtime.manifest_lines import parse_object, read_lines
 from .collection import SPLITS, Collection, Item, NamedPair, Split
 from .findings import Findings
 
@@ -27,6 +27,7 @@ __all__ = [
     "Layout",
     "compare_count",
     "last_parts",
+    "read_json_file",
     "read_label_bank",
     "read_pair_rows",
     "read_published",
@@ -64,17 +65,22 @@ def read_label_bank(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: if the file is absent or is no object of lists of texts.
     """
-    text = "".join(line for _, line in read_lines(path))
-    try:
-        bank = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON: {error}; fetch the file again") from error
-    if not isinstance(bank, dict) or not bank:
-        raise DataError(f"{path}: is not a label bank, an object with a list of steps for every label")
+    bank = read_json_file(path)
+    if not bank:
+        raise DataError(f"{path}: is an empty label bank; fetch the file again")
     for label, steps in bank.items():
         if not isinstance(steps, list) or not steps or not all(isinstance(s, str) and s.strip() for s in steps):
             raise DataError(f"{path}: label {label!r} has no list of step texts; correct it")
     return {label: tuple(step.strip() for step in steps) for label, steps in bank.items()}
+
+
+def read_json_file(path: Path) -> dict[str, Any]:
+    """The object that a published JSON file holds. Raises `DataError`."""
+    text = "".join(line for _, line in read_lines(path))
+    try:
+        return parse_object(text, "fetch the file again")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error.__cause__
 
 
 def rows_of(path: Path, num_fields: int, findings: Findings, *, where: str) -> Iterator[tuple[str, list[str]]]:
