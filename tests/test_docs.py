@@ -19,6 +19,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "docs/consumers.md",
     "docs/calibration.md",
+    "docs/data.md",
     "docs/doctor.md",
     "docs/sampling.md",
     "docs/embed.md",

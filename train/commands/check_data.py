@@ -22,17 +22,13 @@ __all__ = ["command", "main"]
 _COLUMNS = ("split", "videos", "present", "with steps", "tasks", "procedures", "steps", "opened", "seconds", "pairs")
 
 
-class _Number(click.ParamType):
-    """A number of videos, or `all` as None."""
-
-    name = "N|all"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value == "all":
-            return -1
-        if isinstance(value, int) or str(value).isdecimal():
-            return int(value)
-        return self.fail(f"{value!r} is neither a number of videos nor 'all'", param, ctx)
+def _number_to_open(_context: click.Context, _option: click.Parameter, value: str) -> int | None:
+    """A number of videos; `all` as None."""
+    if value == "all":
+        return None
+    if not (value.isascii() and value.isdecimal()):
+        raise click.BadParameter(f"{value!r} is neither a number of videos nor 'all'")
+    return int(value)
 
 
 @click.command(name="weaksvr-check-data", context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +42,13 @@ class _Number(click.ParamType):
 )
 @source_options
 @click.option(
-    "--open", "opened", type=_Number(), default=20, show_default=True, help="Videos to open in every split, or all."
+    "--open",
+    "num_opened",
+    callback=_number_to_open,
+    default="20",
+    show_default=True,
+    metavar="N|all",
+    help="Videos to open in every split.",
 )
 @click.option(
     "--frames", type=click.IntRange(min=2), default=16, show_default=True, help="Frames a clip that training will take."
@@ -58,7 +60,7 @@ def command(
     name: str | None,
     videos: Path | None,
     kind: VideoKind,
-    opened: int,
+    num_opened: int | None,
     frames: int,
     as_json: bool,
     **coin: Any,
@@ -81,7 +83,7 @@ def command(
         task = bar.add_task("", total=None)
         report = check_data(
             source,
-            num_opened=None if opened < 0 else opened,
+            num_opened=num_opened,
             num_frames=frames,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -67,7 +67,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = types.MappingProxyType(
         "video-in-two-splits": ("problem", "videos that another split has too"),
         "procedure-in-two-splits": ("note", "procedures that train has too"),
         "procedure-alone": ("note", "procedures with one video, so in no pair of the same"),
-        "validation-made": ("note", "splits that are made from another one when training starts"),
+        "validation-made": ("note", "made from training videos when training starts"),
     }
 )
 """Severity and wording of every kind of finding; the wording follows the count."""
@@ -96,7 +96,7 @@ class Finding:
     @property
     def text(self) -> str:
         """One line: place, count, what, examples."""
-        shown = ", ".join(self.examples) + (", ..." if self.count > len(self.examples) else "")
+        shown = ", ".join(self.examples) + (", ..." if MAX_EXAMPLES == len(self.examples) < self.count else "")
         return f"{self.where}: {self.count} {KINDS[self.kind][1]}{f': {shown}' if self.examples else ''}"
 
     def to_dict(self) -> dict[str, Any]:
