@@ -120,8 +120,8 @@ def _origin(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
     if "imported" in record:
         imported = record["imported"]
         known = (
-            f"The published {imported['network']} checkpoint {imported['file']}, imported; what it makes of other footage "
-            "than that of its own training was not measured."
+            f"The published {imported['network']} checkpoint {imported['file']}, imported; what it makes of footage "
+            "other than that of its training was not measured."
         )
         settings = _settings(checkpoint)
         network = {name: settings[name] for name in ("model", "data")}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from click.testing import CliRunner
 from official_networks import SMALL, SMALL_CLIP, OfficialNetwork, random_state
 from weaksvr.export.export import ExportOptions, export_run
+from weaksvr.export.inputs import Request, inputs_of
 from weaksvr.runtime import load
 from weaksvr.runtime.errors import OptionError, WeakSVRError
 from weaksvr.runtime.preprocess import normalize
-from weaksvr.train.import_checkpoint import import_checkpoint
+from weaksvr.train.checkpoint import load_checkpoint, save_checkpoint
+from weaksvr.train.commands.evaluate import command
+from weaksvr.train.import_checkpoint import PUBLISHED_CLIP, import_checkpoint
 
 CLIP = "weaksvr-test-exported"
 
@@ -76,6 +81,23 @@ def test_pairs_calibrate_it(run, data, tmp_path):
     manifest = export_run(run, tmp_path / "bundle", pairs_file=pairs)[0].manifest
     assert {threshold.method for threshold in manifest.thresholds} == {"vector", "alignment"}
     assert manifest.checks["pairs_from"] == "few.csv"
+
+
+def test_a_second_export_can_tell_that_nothing_has_changed(run, tmp_path):
+    checkpoint = load_checkpoint(run)
+    record = copy.deepcopy(dict(checkpoint.record))
+    record["config"]["model"]["clip"] = PUBLISHED_CLIP  # whose configuration lies where it is looked for
+    save_checkpoint(tmp_path, checkpoint.model, record)
+    request = Request(run=tmp_path, pretrained=None, pairs_file=None, tokenizer_file=None, identity={}, options={})
+    found = inputs_of(request)
+    assert found.unknown == ""
+    assert found.networks
+
+
+def test_it_is_evaluated_like_any_run(run, data):
+    result = CliRunner().invoke(command, [str(run), "--data", str(data), "--split", "val", "--json"])
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["methods"]) == {"vector", "alignment"}
 
 
 def test_other_precisions_need_pairs(run, tmp_path):

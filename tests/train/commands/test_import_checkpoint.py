@@ -42,7 +42,7 @@ def test_the_summary_for_people(file, tmp_path):
         f"{file}: WeakSVR, {CLIP}, 4 frames a view",
         f"  sha256     {sha256}",
         "  it reports epoch 7, auc_value 0.8081",
-        "  tensors    89 used, 4 take no part: TE.patch_to_embedding.weight, TE.patch_to_embedding.bias, "
+        "  tensors    96 used, 4 take no part: TE.patch_to_embedding.weight, TE.patch_to_embedding.bias, "
         "cls_fc.weight, cls_fc.bias",
         "  left out   optimizer_state_dict1, wdr_value",
         f"weights: {tmp_path / 'run' / 'checkpoint'}",
@@ -63,7 +63,7 @@ def test_the_document(file, tmp_path):
         "clip": CLIP,
         "num_frames": 4,
         "reported": {"epoch": 7, "auc_value": 0.8081},
-        "used": 89,
+        "used": 96,
         "left_out": ["optimizer_state_dict1", "wdr_value"],
     }
 
