@@ -1,7 +1,7 @@
 """A checkpoint of the published WeakSVR code as a RUN of ours, every tensor of it accounted for.
 
-The published network is ours with the settings of the preset `paper`, under other names. Three of its layers do not
-take part in its features and are left out by name: a patch projection that is never called, and the classifier of the
+The published network is ours with the settings of the preset `paper`, under other names. Two of its layers take no
+part in its features and are left out by name: a patch projection that is never called, and the classifier of the
 supervised setting, which reads the video vector and gives nothing back to it.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -114,8 +113,7 @@ def import_checkpoint(file: Path, out: Path, *, clip: str = PUBLISHED_CLIP) -> I
         OutputError: if `out` is taken or cannot be written.
     """
     _check_towers(clip)
-    if not RunFolder(out).is_free():
-        raise OutputError(f"{out}: exists and is not empty; give another --out")
+    _refuse_taken(out)
     source = read_official_file(file)
     _refuse_other_networks(source)
     config = _config(source.tensors, clip)
@@ -135,6 +133,15 @@ def import_checkpoint(file: Path, out: Path, *, clip: str = PUBLISHED_CLIP) -> I
     )
     _write(out, model.eval(), _record(found, model, source))
     return found
+
+
+def _refuse_taken(out: Path) -> None:
+    try:
+        taken = out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be looked into: {error.strerror or error}") from error
+    if taken:
+        raise OutputError(f"{out}: exists and is not an empty folder; give another --out")
 
 
 def _check_towers(clip: str) -> None:
@@ -243,9 +250,9 @@ def _write(out: Path, model: WeakSVR, record: Mapping[str, Any]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp") as folder:
             made = Path(folder) / "run"
-            save_checkpoint(made / "checkpoint", model, record)
+            save_checkpoint(RunFolder(made).checkpoint, model, record)
             if out.exists():
-                shutil.rmtree(out)  # empty, or left over by a run that was killed before it began
+                out.rmdir()  # empty, unless something was put there meanwhile, which then stays
             made.replace(out)
     except OutputError:
         raise

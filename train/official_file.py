@@ -14,7 +14,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -37,6 +37,7 @@ _FORMATS: Final[Mapping[str, str]] = MappingProxyType(
         **{"u1": "B", "u2": "H", "u4": "I", "u8": "Q"},
     }
 )
+_LARGEST: Final = 1e300  # integers of a pickle have no largest
 _WIDENED: Final = (torch.float16, torch.bfloat16)  # every one of their values is one of float32's
 
 
@@ -97,10 +98,10 @@ def read_official_file(path: Path) -> OfficialFile:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give the best_model.tar of the published code")
-    content = _load(path)
-    state = content.get(_WEIGHTS) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state:
-        found = f"has {_listed(map(str, content))}" if isinstance(content, dict) and content else "is no dictionary"
+    content = _plain(_load(path))
+    state = _plain(content.get(_WEIGHTS))
+    if not state:
+        found = f"has {_listed(map(str, content))}" if content else "is no dictionary"
         raise CheckpointError(
             f"{path}: holds no {_WEIGHTS!r} (it {found}); give the best_model.tar of the published code"
         )
@@ -129,13 +130,18 @@ def _load(path: Path) -> Any:
         raise CheckpointError(f"{path}: is damaged, or no weights of PyTorch ({reason}); fetch it again") from error
 
 
+def _plain(content: Any) -> dict[Any, Any]:
+    """A dictionary's entries without the attributes that a pickle may give it; empty for anything else."""
+    return dict(dict.items(content)) if isinstance(content, dict) else {}
+
+
 def _tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
     """The network's tensors as float32."""
     odd = [str(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if odd:
         raise CheckpointError(f"{path}: what it holds under {_listed(odd)} is not a tensor; this is no network")
     wrapped = all(name.startswith(_WRAPPED) for name in state)
-    found = {name.removeprefix(_WRAPPED) if wrapped else name: value.detach() for name, value in state.items()}
+    found = {name.removeprefix(_WRAPPED) if wrapped else name: Tensor.detach(value) for name, value in state.items()}
     for name, tensor in found.items():
         if not _is_whole(tensor):
             raise CheckpointError(
@@ -158,15 +164,16 @@ def _is_whole(tensor: Tensor) -> bool:
 
 def _finite(value: Any) -> float | None:
     """A number that JSON can hold, else None."""
-    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, Tensor):
+        tensor = Tensor.detach(value)
+        value = tensor.item() if tensor.numel() == 1 and _is_whole(tensor) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    return value if abs(value) < _LARGEST and math.isfinite(value) else None
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     """Up to eight names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
+    found = list(names)
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    return ", ".join(found[:8]) + more

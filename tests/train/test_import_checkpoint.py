@@ -220,7 +220,7 @@ def test_towers_that_cannot_be_meant(state, tmp_path, clip, message):
 def test_a_folder_that_is_taken_is_left_alone(state, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"run: exists and is not empty; give another --out"):
+    with pytest.raises(OutputError, match=r"run: exists and is not an empty folder; give another --out"):
         imported(tmp_path, state)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]
 

@@ -87,11 +87,21 @@ def test_half_precision_is_widened_and_a_wrapper_taken_off(tmp_path):
     assert found.tensors["module.b"].item() == state["module.module.b"].item()
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, np.float64("nan"), "0.8", None, [1.0], torch.ones(2)])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, np.float64("nan"), "0.8", None, [1.0], torch.ones(2), 10**400, True]
+)
 def test_what_is_no_number_is_left_out(tmp_path, value):
     found = read_official_file(saved(tmp_path / "model.tar", auc_value=value))
     assert "auc_value" not in found.facts
     assert "auc_value" in found.left_out
+
+
+def test_attributes_that_a_pickle_gives_to_a_container_change_nothing(tmp_path):
+    state = collections.OrderedDict(a=torch.ones(1))
+    state._metadata = {}
+    state.values = 5
+    found = read_official_file(saved(tmp_path / "model.tar", model_state_dict=state))
+    assert found.tensors["a"].item() == 1.0
 
 
 class Runs:
