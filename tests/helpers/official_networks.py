@@ -1,4 +1,4 @@
-"""The published network, written from its description: names and shapes of its tensors, and what it computes of them.
+"""The published network, written a second time: names and shapes of its tensors, and what it computes of them.
 
 Everything is spelled out on plain tensors, so that it shares nothing with the network that it is compared with.
 """
