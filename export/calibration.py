@@ -66,7 +66,7 @@ class Trained(Protocol):
 
 
 def calibration_data(checkpoint: Trained, pairs_file: Path | None) -> CalibrationData:
-    """The pairs that are given, else the run's validation pairs.
+    """The pairs that are given, else the run's validation pairs; a run that was imported has none.
 
     Args:
         checkpoint: knows which data its run used.
@@ -77,7 +77,7 @@ def calibration_data(checkpoint: Trained, pairs_file: Path | None) -> Calibratio
         DataError: if the pairs file is wrong, or a video of it is missing.
     """
     if pairs_file is None:
-        return _run_data(checkpoint)
+        return without_pairs() if "imported" in checkpoint.record else _run_data(checkpoint)
     given = given_data(pairs_file)
     try:
         return dataclasses.replace(given, trained_on=_some_training_clips(_training_data(checkpoint)))

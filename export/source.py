@@ -91,6 +91,8 @@ def run_source(
 ) -> ExportSource:
     """A RUN's best weights, to be compared and calibrated on the pairs that are given, else on its validation pairs.
 
+    A RUN that was imported has no validation pairs. Without pairs it compares by vector, as published.
+
     Raises:
         CheckpointError: if the run, or the data it points to, cannot be used.
         DataError: if the pairs file is wrong.
@@ -98,24 +100,37 @@ def run_source(
     """
     checkpoint = load_checkpoint(run)
     data = calibration_data(checkpoint, pairs_file)
-    record = checkpoint.record
     folder = checkpoint.folder.resolve()
-    trained_on = dict(record.get("data") or {})
-    trained_on["folder"] = Path(trained_on.get("folder", "")).name
-    known = f"Trained on the videos of {trained_on['folder']}; what it makes of other footage was not measured."
+    known, training = _origin(checkpoint)
     return ExportSource(
         model=checkpoint.model.cpu().eval(),
         tokenizer=model_tokenizer(checkpoint.config.model, file=tokenizer_file),
         data=data,
         name=name or (folder.parent if folder.name == "checkpoint" else folder).name,
         description=description or known,
-        training={
-            "config": _settings(checkpoint),
-            "data": trained_on,
-            "metrics": record.get("metrics"),
-            "versions": record.get("versions"),
-        },
+        training=training,
+        default_method="vector" if "imported" in checkpoint.record and not data.pairs else None,
     )
+
+
+def _origin(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
+    """Where the weights come from: a sentence for people, and all that is known, without paths of this machine."""
+    record = checkpoint.record
+    shared = {"versions": record.get("versions")}
+    if "imported" in record:
+        imported = record["imported"]
+        known = (
+            f"The published {imported['network']} checkpoint {imported['file']}, imported; what it makes of footage "
+            "other than that of its training was not measured."
+        )
+        settings = _settings(checkpoint)
+        network = {name: settings[name] for name in ("model", "data")}
+        return known, {"imported": imported, "config": network, **shared}
+    trained_on = dict(record.get("data") or {})
+    trained_on["folder"] = Path(trained_on.get("folder", "")).name
+    known = f"Trained on the videos of {trained_on['folder']}; what it makes of other footage was not measured."
+    training = {"config": _settings(checkpoint), "data": trained_on, "metrics": record.get("metrics"), **shared}
+    return known, training
 
 
 def _settings(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -30,6 +30,7 @@ DOCUMENTS = (
     "docs/gpu.md",
     "docs/match.md",
     "docs/timeline.md",
+    "docs/published_checkpoints.md",
     "docs/triton.md",
     "docs/verify.md",
 )

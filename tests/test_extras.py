@@ -97,6 +97,13 @@ def test_train_without_torch_names_the_extra(dataset, tmp_path):
     assert not out.exists()
 
 
+def test_importing_a_checkpoint_without_torch_names_the_extra(tmp_path):
+    out = tmp_path / "run"
+    done = run_without(TORCH, "train.commands.import_checkpoint", tmp_path / "best_model.tar", "--out", out)
+    assert_names_the_cure(done, "train")
+    assert not out.exists()
+
+
 def test_evaluating_a_run_without_torch_names_the_extra(dataset, tmp_path):
     done = run_without(TORCH, "train.commands.evaluate", tmp_path / "run", "--data", dataset)
     assert_names_the_cure(done, "train")

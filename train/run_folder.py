@@ -33,7 +33,7 @@ def find_checkpoint(path: Path) -> Path:
             return folder
     raise CheckpointError(
         f"{path}: holds no checkpoint (looked for checkpoint/{WEIGHTS_NAME} and {WEIGHTS_NAME}); give the --out folder "
-        "of weaksvr-train"
+        "of weaksvr-train or weaksvr-import-checkpoint"
     )
 
 
