@@ -29,7 +29,9 @@ from .explain import explain as explain_difference
 from .sampling_interval import interval_notes
 from .script import Script
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
+from .step_finding import TimelineSettings
 from .thresholds import Threshold
+from .timeline import Timeline, find_timeline
 from .tokenizer import Tokenizer
 from .video_part import VideoPart
 
@@ -224,6 +226,27 @@ class Model:
     def embed_text(self, steps: Sequence[str]) -> TextEmbedding:
         """Embed the steps of a procedure. See `Embedder.embed_text`."""
         return self.embedder.embed_text(steps)
+
+    def timeline(
+        self,
+        script: Script | Sequence[str] | str | os.PathLike[str],
+        video: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        settings: TimelineSettings | None = None,
+    ) -> Timeline:
+        """When a video shows each step of a script, and whether it follows it. See `timeline.find_timeline`."""
+        return find_timeline(
+            script,
+            video,
+            self.embedder,
+            bundle=self.bundle.manifest.name,
+            notes=self.backend.notes,
+            start=start,
+            end=end,
+            settings=settings,
+        )
 
 
 def load(

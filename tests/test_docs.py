@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/embed.md",
     "docs/explain.md",
     "docs/gpu.md",
+    "docs/timeline.md",
     "docs/triton.md",
     "docs/verify.md",
 )

@@ -247,3 +247,39 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Videos:
         again=make_video(folder / "again.mp4", [(210, 36, 26), GREEN, BLUE, (125, 120, 118)], frames_each=8),
         other=make_video(folder / "other.mp4", [BLUE, BLUE, GREY, GREY]),
     )
+
+
+WHITE = (250, 250, 250)
+STEP_COLOURS = {"take": RED, "pour": GREEN, "stir": BLUE}
+"""Steps that the planted bundle knows, each by the colour of the picture; white is no step."""
+
+
+@pytest.fixture(scope="session")
+def step_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with planted answers: a frame is like a step iff it has the step's colour."""
+    channels = np.eye(3, F, dtype=np.float32)
+    table = np.zeros((len(WORDS), D), np.float32)
+    for word, colour in STEP_COLOURS.items():
+        table[WORDS.index(word), :3] = [1.0 if value == max(colour) else -1.0 for value in colour]
+    model = ToyModel(tower=channels, head=np.eye(F, D, dtype=np.float32), mix=np.eye(D, dtype=np.float32), table=table)
+    out = tmp_path_factory.mktemp("bundles") / "steps"
+    write_bundle(
+        out,
+        toy_manifest(),
+        (toy_network(role, graph) for role, graph in model.graphs().items()),
+        tokenizer=toy_tokenizer(),
+    )
+    return out
+
+
+@pytest.fixture(scope="session")
+def step_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a video of steps, one second each: `step_video("take", None, "pour")`; None is no step."""
+    folder = tmp_path_factory.mktemp("steps")
+
+    def make(*steps: str | None, rate: int = 10, seconds: int = 1) -> Path:
+        path = folder / f"{'-'.join(step or 'none' for step in steps)}.{rate}.{seconds}.mp4"
+        colours = [WHITE if step is None else STEP_COLOURS[step] for step in steps]
+        return path if path.exists() else make_video(path, colours, frames_each=rate * seconds, rate=rate)
+
+    return make
