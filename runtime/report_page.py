@@ -12,10 +12,10 @@ from .clock import clock
 from .pictures import clean, patterns, symbol
 from .report_facts import Facts, VideoFacts
 from .report_style import STYLE
-from .spec import Method, SamplingSpec
+from .spec import Method
 from .thresholds import Threshold
 
-__all__ = ["METHOD_WORDS", "banner", "calibration", "note_list", "page", "repeat", "rows_table", "section"]
+__all__ = ["METHOD_WORDS", "banner", "calibration", "made_at", "note_list", "page", "repeat", "rows_table", "section"]
 
 METHOD_WORDS: Final[dict[Method, str]] = {
     "alignment": "moment by moment, in order of time",
@@ -119,21 +119,16 @@ def repeat(videos: Sequence[tuple[str, VideoFacts]], facts: Facts, rows: Rows) -
         ("Folder of the bundle", facts.bundle),
         ("SHA-256 of its manifest", facts.manifest_sha256),
         ("Versions", versions),
-        ("Made", facts.created),
+        ("Made", made_at(facts.created)),
     ]
     return command + _videos(videos) + rows_table(model, caption="How it was made")
 
 
-def sampling_words(sampling: SamplingSpec) -> str:
-    """How many frames were looked at, and their sampling's key."""
-    return f"{sampling.key}: {sampling.num_views * sampling.num_frames} frames of each video"
-
-
 def _videos(videos: Sequence[tuple[str, VideoFacts]]) -> str:
     lines = "".join(
-        f'<tr><th scope="row">{clean(name)}</th><td>{clean(str(each.part))}</td>'
-        f"<td>{clock(each.duration_seconds, tenths=True)}</td><td>{each.num_frames}</td>"
-        f'<td>{each.width} × {each.height}</td><td class="w-hash">{each.sha256}</td></tr>'
+        f'<tr><th scope="row" class="w-kind">{clean(name)}</th><td class="w-file">{clean(str(each.part))}</td>'
+        f'<td class="w-time-cell">{clock(each.duration_seconds, tenths=True)}</td><td>{each.num_frames}</td>'
+        f'<td class="w-time-cell">{each.width} × {each.height}</td><td class="w-hash">{each.sha256}</td></tr>'
         for name, each in videos
     )
     return (
@@ -142,6 +137,11 @@ def _videos(videos: Sequence[tuple[str, VideoFacts]]) -> str:
         '<th scope="col">Frames</th><th scope="col">Pixels</th><th scope="col">SHA-256</th></tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
+
+
+def made_at(created: str) -> str:
+    """An ISO 8601 time in UTC, as people read it."""
+    return f"{created[:10]}, {created[11:19]} UTC"
 
 
 def _rate(rate: float, interval: tuple[float, float]) -> str:

@@ -8,11 +8,11 @@ __all__ = ["STYLE"]
 
 STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2530; --soft: #52606d; --line: #d5dbe1; --card: #fff; --page: #f6f7f9;
-  --accent: #1f5fa8; --tint: #e8f0f9; }
+  --accent: #1f5fa8; }
 @media (prefers-color-scheme: dark) { :root { --ink: #eceff3; --soft: #aab4bf; --line: #3a4551; --card: #1b2129;
-  --page: #12161c; --accent: #8bbcf2; --tint: #1d2b3c; } }
+  --page: #12161c; --accent: #8bbcf2; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); overflow-wrap: anywhere; -webkit-text-size-adjust: 100%;
+body { margin: 0; background: var(--page); color: var(--ink); overflow-wrap: break-word; -webkit-text-size-adjust: 100%;
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 2rem; line-height: 1.2; font-weight: 680; letter-spacing: -.015em; margin: 0; }
@@ -64,7 +64,7 @@ svg text { font-size: 14px; fill: var(--soft); font-family: inherit; }
 .w-ground { fill: var(--card); }
 .w-stroke { stroke: var(--ink); stroke-width: 2.2; fill: none; }
 .w-dot { fill: var(--ink); }
-.w-fill-plain { fill: var(--tint); stroke: var(--accent); }
+.w-fill-plain { fill: var(--accent); fill-opacity: .32; stroke: var(--accent); }
 .w-chart rect.w-fill-plain { stroke: var(--accent); }
 .w-fill-empty, .w-chart rect.w-fill-empty { fill: none; stroke: var(--ink); stroke-dasharray: 4 3; }
 .w-fill-slanted { fill: url(#w-slanted); stroke: var(--ink); }
@@ -75,32 +75,37 @@ svg text { font-size: 14px; fill: var(--soft); font-family: inherit; }
 .w-swatch { display: inline-flex; align-items: center; gap: .4rem; }
 
 .w-film { list-style: none; margin: 1rem 0 0; padding: 0; display: grid; gap: .8rem;
-  grid-template-columns: repeat(auto-fill, minmax(8.6rem, 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
 .w-film li { border: 1px solid var(--line); border-radius: 10px; padding: .5rem; background: var(--card);
-  break-inside: avoid; display: flex; flex-direction: column; gap: .4rem; }
+  break-inside: avoid; display: flex; flex-direction: column; gap: .55rem; }
 .w-film .w-mark { margin: 0; font-size: .85rem; font-weight: 500; color: var(--soft); line-height: 1.3; }
 .w-film li.w-apart { border: 3px dashed var(--ink); padding: calc(.5rem - 2px); }
 .w-film li.w-swapped, .w-film li.w-out-of-order { border-style: double; border-width: 5px; padding: calc(.5rem - 4px); }
 .w-film li.w-replaced, .w-film li.w-repeated { border-style: dotted; }
 .w-film li.w-apart .w-mark { color: var(--ink); font-weight: 680; }
 .w-film figure { margin: 0; }
-.w-film img, .w-none { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; border-radius: 4px;
-  background: var(--line); }
-.w-none { display: grid; place-items: center; text-align: center; font-size: .85rem; padding: .4rem; color: var(--ink);
+.w-film img { display: block; width: 100%; height: auto; max-height: 13rem; object-fit: contain; border-radius: 4px; }
+.w-none { aspect-ratio: 4 / 3; border-radius: 4px;
+  display: grid; place-items: center; text-align: center; font-size: .85rem; padding: .4rem; color: var(--ink);
   background: none; border: 1px dashed var(--soft); line-height: 1.3; }
-.w-film figcaption { font-size: .85rem; color: var(--soft); font-variant-numeric: tabular-nums; line-height: 1.35; }
+.w-film figcaption { font-size: .85rem; color: var(--soft); margin-top: .15rem;
+  font-variant-numeric: tabular-nums; line-height: 1.35; }
 
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 1.2rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 620; padding: .3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .45rem 1rem .45rem 0; border-bottom: 1px solid var(--line);
   font-weight: 400; }
 th { color: var(--soft); }
+.w-step { color: var(--ink); overflow-wrap: anywhere; }
+td { overflow-wrap: anywhere; }
 thead th { font-size: .85rem; white-space: nowrap; }
 .w-rows th { width: 15rem; }
 .w-rows { max-width: 46rem; }
-.w-kind, .w-time-cell { white-space: nowrap; }
+.w-kind, .w-time-cell { white-space: nowrap; overflow-wrap: normal; }
 .w-kind { font-weight: 640; }
 .w-step { min-width: 9rem; }
+.w-what { min-width: 15rem; }
+.w-file { min-width: 9rem; }
 .w-hash { font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; min-width: 17rem; }
 .w-meter { display: inline-block; vertical-align: -1px; margin-right: .5rem; }
 .w-meter rect { fill: none; stroke: var(--soft); }
@@ -124,8 +129,7 @@ details summary { cursor: pointer; color: var(--accent); padding: .3rem 0; }
 }
 @media print {
   @page { size: A4; margin: 14mm; }
-  :root { color-scheme: light; --ink: #000; --soft: #333; --line: #aaa; --card: #fff; --page: #fff; --accent: #1f5fa8;
-    --tint: #fff; }
+  :root { color-scheme: light; --ink: #000; --soft: #333; --line: #aaa; --card: #fff; --page: #fff; --accent: #1f5fa8; }
   body { font-size: 9.5pt; line-height: 1.4; background: none; }
   main { max-width: none; padding: 0; }
   h1 { font-size: 18pt; }
@@ -133,8 +137,9 @@ details summary { cursor: pointer; color: var(--accent); padding: .3rem 0; }
   tr, li, pre, figure, svg, .w-verdict { break-inside: avoid; }
   .w-wide { overflow: visible; }
   .w-chart { min-width: 0; }
+  .w-what, .w-step, .w-file { min-width: 0; }
   .w-hash { min-width: 0; font-size: 7pt; width: 34%; }
-  .w-film { grid-template-columns: repeat(6, 1fr); gap: 5pt; }
+  .w-film { grid-template-columns: repeat(5, 1fr); gap: 5pt; }
   .w-film li { padding: 3pt; }
   .w-film figcaption, .w-film .w-mark, .w-none { font-size: 7.5pt; }
   th, td { padding: 2.5pt 6pt 2.5pt 0; }

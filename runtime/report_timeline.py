@@ -10,7 +10,7 @@ from .clock import clock, clock_span
 from .key_frames import KeyFrame
 from .pictures import Fill, clean, swatch, time_axis
 from .report_facts import Facts, VideoFacts
-from .report_page import banner, note_list, page, repeat, section
+from .report_page import banner, made_at, note_list, page, repeat, section
 from .timeline import FoundStep, StepStatus, Timeline
 
 __all__ = ["timeline_page"]
@@ -44,7 +44,7 @@ def timeline_page(result: Timeline, *, video: VideoFacts, pictures: Sequence[Key
     reasons = [reason[:1].upper() + reason[1:] for reason in result.reasons]
     told = note_list(reasons) or "<p>Every step was found, once, in order, and in its time.</p>"
     script = result.script or f"{len(result.steps)} steps given to the library"
-    about = f"Video {video.name}, script {script}. Looked at on {facts.created}."
+    about = f"Video {video.name}, script {script}. Looked at on {made_at(facts.created)}."
     notes = f'<p class="w-soft">To know:</p>{note_list(result.notes)}' if result.notes else ""
     body = [
         banner(
@@ -104,6 +104,8 @@ def _row(number: int, step: FoundStep, result: Timeline, place: Place) -> str:
     if step.start is not None and step.end is not None:
         drawn += _bar(place(step.start), place(step.end), top, fill)
         edge = place(step.end)
+    else:
+        drawn += _bar(_LEFT, _RIGHT, top, "empty")
     for again in result.repeats:
         if again.step == number - 1:
             drawn += _bar(place(again.start), place(again.end), top, "upright")
@@ -198,7 +200,7 @@ def _figure(number: int, step: FoundStep, picture: KeyFrame | None) -> str:
         why = "not seen in the video" if picture is None else "cannot be decoded"
         shown = f'<div class="w-none">{why}</div>'
     else:
-        at = clock(picture.seconds)
+        at = clock(picture.seconds, tenths=True)
         shown = f'<img src="{escape(picture.picture)}" alt="The video at {at}, in step {number}">'
     when = "" if step.start is None or step.end is None else f"{clock_span(step.start, step.end)} "
     return f"<li{look}>{mark}<figure>{shown}<figcaption>{when}{clean(step.text)}</figcaption></figure></li>"

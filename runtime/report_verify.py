@@ -14,7 +14,7 @@ from .explain_words import Span
 from .pictures import Fill, clean, scale, share, swatch, time_axis
 from .report_facts import Facts, VideoFacts
 from .report_moments import Mark, Moment
-from .report_page import METHOD_WORDS, banner, calibration, note_list, page, repeat, rows_table, section
+from .report_page import METHOD_WORDS, banner, calibration, made_at, note_list, page, repeat, rows_table, section
 from .step_changes import ChangeKind
 from .verify import VerifyResult
 
@@ -28,8 +28,8 @@ _VERDICTS: Final = {
 _MARKS: Final[dict[Mark, tuple[str, str]]] = {
     "counterpart": ("=", "counterparts"),
     "swapped": ("⇄", "swapped"),
-    "missing": ("A", "only in A"),
-    "extra": ("B", "only in B"),
+    "missing": ("−", "only in A"),
+    "extra": ("+", "only in B"),
     "repeated": ("↻", "once more"),
     "replaced": ("≠", "replaced"),
     "least alike": ("≠", "least alike"),
@@ -48,6 +48,7 @@ _FILL_WORDS: Final[dict[Fill, str]] = {
     "upright": "once more than in the other video",
     "crossed": "replaced by something else",
 }
+_LETTERS: Final = "CDEFGHIJKLMNOPQRSTUVWXYZ"  # A and B are the videos
 _CHART: Final = 960  # pixels
 _LEFT, _RIGHT = 34, 944
 _ROWS: Final = {"a": 8, "b": 104}
@@ -92,7 +93,7 @@ def verify_page(
         sign=result.verdict,
         word=word,
         tag=result.verdict.upper(),
-        about=f"A is {names[0]}, B is {names[1]}. Compared on {facts.created}.",
+        about=f"A is {names[0]}, B is {names[1]}. Compared on {made_at(facts.created)}.",
         inside=inside,
     )
     body = [
@@ -116,7 +117,8 @@ def _differences(explanation: Explanation) -> str:
     rows = "".join(
         f'<tr><th scope="row">{number}</th><td class="w-kind">{_MARKS[each.kind][0]} {each.kind}</td>'
         f'<td class="w-time-cell">{_times(each.a, each.other_a)}</td>'
-        f'<td class="w-time-cell">{_times(each.b, each.other_b)}</td><td>{clean(_sentence(each))}</td></tr>'
+        f'<td class="w-time-cell">{_times(each.b, each.other_b)}</td>'
+        f'<td class="w-what">{clean(_sentence(each))}</td></tr>'
         for number, each in enumerate(explanation.differences, start=1)
     )
     return (
@@ -137,19 +139,20 @@ def _times(own: Span | None, other: Span | None) -> str:
 
 
 def _film(columns: Sequence[Column]) -> str:
+    if not columns:
+        return ""
     items = "".join(_column(column) for column in columns)
     return (
         '<p class="w-soft">Each box shows a moment of A above the moment of B that belongs to it. Boxes with a thick '
-        f'broken or double border are where the videos part.</p><ol class="w-film">{items}</ol>'
-        if columns
-        else ""
+        "border are where the videos part; their number is that of the difference above.</p>"
+        f'<ol class="w-film">{items}</ol>'
     )
 
 
 def _column(column: Column) -> str:
     moment = column.moment
     sign, word = _MARKS[moment.mark]
-    number = "" if moment.number is None else f" (difference {moment.number})"
+    number = "" if moment.number is None else f" ({moment.number})"
     look = "" if moment.mark == "counterpart" else f' class="w-apart w-{moment.mark.replace(" ", "-")}"'
     pictures = "".join(
         _picture(name, seconds, picture)
@@ -161,7 +164,7 @@ def _column(column: Column) -> str:
 def _picture(name: str, seconds: float | None, picture: str | None) -> str:
     if seconds is None:
         return f'<figure><div class="w-none">nothing of it in {name}</div></figure>'
-    at = clock(seconds)
+    at = clock(seconds, tenths=True)
     if picture is None:
         return f'<figure><div class="w-none">cannot be decoded</div><figcaption>{name} {at}</figcaption></figure>'
     return (
@@ -172,7 +175,8 @@ def _picture(name: str, seconds: float | None, picture: str | None) -> str:
 
 def _bands(explanation: Explanation) -> str:
     end = max(shown[-1].end for shown in (explanation.shown_a, explanation.shown_b))
-    start = min(shown[0].start for shown in (explanation.shown_a, explanation.shown_b))
+    first = min(shown[0].start for shown in (explanation.shown_a, explanation.shown_b))
+    start = 0.0 if first < (end - first) / 10 else first
     fills = {name: _fills(explanation, name) for name in "ab"}
     letters = _letters(explanation)
 
@@ -220,7 +224,7 @@ def _letters(explanation: Explanation) -> dict[tuple[int, int | None], str]:
     for each in (*explanation.shown_a, *explanation.shown_b):
         if each.step is None:
             count = len(unnamed)
-            letter = chr(65 + count % 26) + (str(count // 26) if count >= 26 else "")
+            letter = _LETTERS[count % len(_LETTERS)] + (str(count // len(_LETTERS)) if count >= len(_LETTERS) else "")
             found[each.label, None] = unnamed.setdefault(each.label, letter)
         else:
             found[each.label, each.step] = str(each.step)

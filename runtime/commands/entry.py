@@ -102,8 +102,8 @@ def _discard(stream: IO[str] | None) -> None:
 
 
 def command_line() -> str:
-    """What was typed to start this process, as a shell would take it."""
-    return shlex.join([Path(sys.argv[0]).name.removesuffix(".exe"), *sys.argv[1:]])
+    """The running command with what was typed behind it, as a shell would take it."""
+    return shlex.join([click.get_current_context().command.name or "", *sys.argv[1:]])
 
 
 def one_line(text: str) -> str:
