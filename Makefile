@@ -29,11 +29,12 @@ verify: $(RUNTIME)/.installed
 	@echo '$$ weaksvr-verify examples/assembly_1.mp4 examples/assembly_2.mp4'
 	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_2.mp4
 	@echo
-	@echo '$$ weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4'
-	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4; test $$? -eq 1
+	@echo '$$ weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4 --script examples/assembly_1.txt'
+	@$(RUNTIME)/bin/weaksvr-verify examples/assembly_1.mp4 examples/assembly_swapped.mp4 --script examples/assembly_1.txt; \
+		test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q tests
+	$(DEV)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests
 
 build/types/weaksvr:
 	@mkdir -p build/types
@@ -65,7 +66,9 @@ bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_sampling.py runs/workbench --out benchmarks/results/sampling.json
 	$(DEV)/bin/python benchmarks/bench_explain.py runs/workbench --kept build/workbench_pairs.pkl
 	$(DEV)/bin/python benchmarks/bench_compare.py runs/workbench --kept build/workbench_pairs.pkl
+	$(DEV)/bin/python benchmarks/bench_match.py runs/workbench > /dev/null
 	$(DEV)/bin/python -m pip install --quiet --group bench
+	$(DEV)/bin/python benchmarks/bench_gallery.py > /dev/null
 	$(DEV)/bin/python benchmarks/bench_decode.py --clips build/decode_clips > /dev/null
 	$(DEV)/bin/python benchmarks/bench_verify.py build/verify --clips build/decode_clips > /dev/null
 	$(DEV)/bin/python benchmarks/report.py

@@ -35,9 +35,17 @@ if TYPE_CHECKING:
         VideoNotFoundError,
         WeakSVRError,
     )
+    from .explain import Difference, Explanation
+    from .gallery import Gallery
+    from .inspection import Inspection
+    from .match import MatchResult
+    from .script import Script, ScriptStep, read_script
     from .spec import PreprocessSpec, SamplingSpec
+    from .step_finding import TimelineSettings
+    from .timeline import Timeline
     from .verify import Model, VerifyResult, load
     from .video import open_video
+    from .video_part import VideoPart
 
 __all__ = [
     "Bundle",
@@ -48,8 +56,13 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "DeviceError",
+    "Difference",
     "Embedder",
+    "Explanation",
     "ExportError",
+    "Gallery",
+    "Inspection",
+    "MatchResult",
     "MissingExtraError",
     "Model",
     "OptionError",
@@ -57,7 +70,11 @@ __all__ = [
     "PreprocessSpec",
     "SampledVideo",
     "SamplingSpec",
+    "Script",
+    "ScriptStep",
     "TextEmbedding",
+    "Timeline",
+    "TimelineSettings",
     "TooFewFramesError",
     "VerifyResult",
     "VideoDecodeError",
@@ -65,24 +82,37 @@ __all__ = [
     "VideoError",
     "VideoFormatError",
     "VideoNotFoundError",
+    "VideoPart",
     "WeakSVRError",
     "load",
     "open_video",
+    "read_script",
 ]
 
 _HOMES = MappingProxyType(
     {
         "Bundle": "bundle",
+        "Difference": "explain",
         "Embedder": "embedder",
+        "Explanation": "explain",
+        "Gallery": "gallery",
+        "Inspection": "inspection",
+        "MatchResult": "match",
         "Model": "verify",
         "PreprocessSpec": "spec",
         "SampledVideo": "embedder",
         "SamplingSpec": "spec",
+        "Script": "script",
+        "ScriptStep": "script",
         "TextEmbedding": "embedder",
+        "Timeline": "timeline",
+        "TimelineSettings": "step_finding",
         "VerifyResult": "verify",
         "VideoEmbedding": "embedder",
+        "VideoPart": "video_part",
         "load": "verify",
         "open_video": "video",
+        "read_script": "script",
     }
 )
 

@@ -23,6 +23,7 @@ from typing import IO, Any, Final, Self
 from .embedding_table import EmbeddingTable, RowGroup, Signature, TableLayout, import_pyarrow, read_group
 from .errors import OutputError
 from .pipeline import StreamedVideo
+from .storage import output_exists
 
 __all__ = ["EmbeddingStore", "signature_of"]
 
@@ -64,7 +65,7 @@ class EmbeddingStore:
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        tables = [EmbeddingTable.open(self.out)] if _there(self.out) else []
+        tables = [EmbeddingTable.open(self.out)] if output_exists(self.out) else []
         try:
             self._part.mkdir(exist_ok=True)
             self._lock = _locked(self._part / "lock", self.out)
@@ -162,15 +163,6 @@ def signature_of(path: Path) -> Signature | None:
     except OSError:
         return None
     return sum(frame.st_size for frame in frames), max((frame.st_mtime_ns for frame in frames), default=0)
-
-
-def _there(out: Path) -> bool:
-    """Whether `out` exists. Raises `OutputError` if it is no file, or its folder is not there."""
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: cannot be written: there is no folder {out.parent}; make it first")
-    if out.exists() and not out.is_file():
-        raise OutputError(f"{out}: is not a file; choose another name")
-    return out.exists()
 
 
 def _locked(path: Path, out: Path) -> IO[bytes]:

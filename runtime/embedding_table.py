@@ -196,13 +196,13 @@ def _translated(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: is damaged, or not written by weaksvr-embed; choose another name") from error
 
 
-def import_pyarrow() -> ModuleType:
-    """PyArrow. Raises `MissingExtraError` if it is not installed."""
+def import_pyarrow(purpose: str = "writing embeddings") -> ModuleType:
+    """PyArrow. Raises `MissingExtraError`, which names the purpose, if it is not installed."""
     try:
         importlib.import_module("pyarrow.parquet")
         return importlib.import_module("pyarrow")
     except ImportError as error:
-        raise MissingExtraError("PyArrow", "embed", "writing embeddings") from error
+        raise MissingExtraError("PyArrow", "embed", purpose) from error
 
 
 def path_text(path: str) -> str:

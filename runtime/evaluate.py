@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from .alignment import alignment_distances, vector_distances
 from .embedder import TextEmbedding, VideoEmbedding
 from .errors import DataError, OptionError
-from .manifest import Clip, Dataset, MatchingItem, Pair
-from .metrics import accuracy, auc_by_kind, edit_distance, equal_error_threshold, matching_accuracy, roc_auc, wdr
+from .evaluate_matching import MatchingResult, evaluate_matching
+from .manifest import Clip, Dataset, Pair
+from .metrics import accuracy, auc_by_kind, edit_distance, equal_error_threshold, roc_auc, wdr
 from .spec import METHODS, Method
 from .verify import check_direction
 
@@ -72,7 +73,8 @@ class EvaluationResult:
         num_videos, num_pairs, num_same: how much was compared; `num_same` of the pairs are the same.
         methods: by way to compare.
         wdr: weighted distance ratio, from squared vector distances; None if it cannot be computed (see `notes`).
-        matching_accuracy: share of scripts matched with the right video; None without matching questions.
+        matching: what each way to score videos for a script is worth; empty without matching questions.
+        matching_accuracy: `accuracy[1]` of `vector`, which is the published measure; None without matching questions.
         num_matching: questions behind it.
         notes: what a user should know.
     """
@@ -85,12 +87,14 @@ class EvaluationResult:
     wdr: float | None
     matching_accuracy: float | None
     num_matching: int
+    matching: Mapping[Method, MatchingResult]
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         methods = {name: result.to_json() for name, result in self.methods.items()}
-        return {"schema": SCHEMA, **data, "methods": methods, "notes": list(self.notes)}
+        matching = {name: result.to_dict() for name, result in self.matching.items()}
+        return {"schema": SCHEMA, **data, "methods": methods, "matching": matching, "notes": list(self.notes)}
 
 
 def evaluate(
@@ -136,6 +140,7 @@ def evaluate(
         results[method] = _method_result(same, distances, pairs, thresholds.get(method))
         if method == "vector":
             ratio, notes = _wdr(same, distances, pairs, clips)
+    matched = evaluate_matching(embedder, questions, embeddings) if questions else {}
     damaged = [f"{video.path}: {note}" for video in embeddings.values() for note in video.notes]
     return EvaluationResult(
         split=split,
@@ -144,8 +149,9 @@ def evaluate(
         num_same=int(same.sum()),
         methods=results,
         wdr=ratio,
-        matching_accuracy=_matching(embedder, questions, embeddings) if questions else None,
+        matching_accuracy=matched["vector"].accuracy[1] if matched else None,
         num_matching=len(questions),
+        matching=matched,
         notes=(*notes, *damaged),
     )
 
@@ -231,16 +237,3 @@ def _wdr(
     if not math.isfinite(ratio):
         return None, ["no WDR: the videos of all same pairs are equal"]
     return ratio, []
-
-
-def _matching(
-    embedder: VideoEmbedder, questions: Sequence[MatchingItem], embeddings: Mapping[Path, VideoEmbedding]
-) -> float:
-    """Share of questions whose right video has the highest cosine with the paragraph of all steps."""
-    scores = np.full((len(questions), max(len(question.videos) for question in questions)), -np.inf)
-    for row, question in enumerate(questions):
-        vectors = np.array([embeddings[video].vector for video in question.videos], dtype=np.float64)
-        text = embedder.embed_text(question.steps).paragraph_feature.astype(np.float64)
-        cosines = vectors @ text / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(text))
-        scores[row, : len(cosines)] = cosines
-    return matching_accuracy(scores, [question.answer for question in questions])

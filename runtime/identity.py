@@ -6,13 +6,16 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .errors import BundleError
+from .errors import BundleError, VideoError, VideoNotFoundError
+from .storage import sha256_of
 from .verify import Model
 
-__all__ = ["ModelIdentity", "dimensions_of", "identity_of"]
+__all__ = ["ModelIdentity", "content_hash", "dimensions_of", "identity_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +74,26 @@ def identity_of(model: Model) -> ModelIdentity:
         preprocess=json.dumps(model.embedder.preprocess.to_json(), sort_keys=True),
         versions=f"weaksvr {__version__}, av {av.__version__}, onnxruntime {onnxruntime.__version__}",
     )
+
+
+def content_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of what a video consists of, in hex: of a file's bytes; of a folder, the names and hashes of its files.
+
+    Raises:
+        VideoError: if it is not there, or cannot be read.
+    """
+    video = Path(path)
+    try:
+        if not video.is_dir():
+            return sha256_of(video)
+        files = sorted(file for file in video.iterdir() if file.is_file() and not file.name.startswith("."))
+        parts = [f"{sha256_of(file)} {file.name}\n" for file in files]
+    except FileNotFoundError as error:
+        raise VideoNotFoundError(f"{video}: no such file or folder; check the path") from error
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise VideoError(f"{video}: cannot be read: {why}") from error
+    return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def dimensions_of(model: Model) -> int:

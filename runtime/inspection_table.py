@@ -25,7 +25,7 @@ from .embedding_store import signature_of
 from .embedding_table import Signature
 from .errors import OutputError
 from .inspection import Inspection
-from .storage import replace_file
+from .storage import output_exists, replace_file
 from .video_part import VideoPart
 
 __all__ = ["COLUMNS", "InspectionTable"]
@@ -67,7 +67,7 @@ class InspectionTable:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        earlier = _rows(self.out, _content(self.out)) if _there(self.out) else []
+        earlier = _rows(self.out, _content(self.out)) if output_exists(self.out) else []
         self._file = _opened(self._part, self.out)
         try:
             begun = _whole_lines(_content(self._part))
@@ -206,15 +206,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _there(out: Path) -> bool:
-    """Whether `out` exists. Raises `OutputError` if it is no file, or its folder is not there."""
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: cannot be written: there is no folder {out.parent}; make it first")
-    if out.exists() and not out.is_file():
-        raise OutputError(f"{out}: is not a file; choose another name")
-    return out.exists()
 
 
 def _opened(part: Path, out: Path) -> IO[bytes]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import glob
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import DataError, OptionError
 
-__all__ = ["SUFFIXES", "find_videos", "read_list"]
+__all__ = ["STDIN", "SUFFIXES", "find_videos", "read_list", "read_list_file"]
+
+STDIN = "-"
+"""The name of a list on standard input."""
 
 SUFFIXES = frozenset(
     {
@@ -59,6 +63,24 @@ def read_list(text: str, *, name: str) -> list[str]:
     lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
     if not lines:
         raise DataError(f"{name}: lists no video; write one path a line")
+    return lines
+
+
+def read_list_file(file: str) -> list[str]:
+    """`read_list` of a text file; `-` is standard input.
+
+    Raises:
+        DataError: if it cannot be read, is no list of paths, or is empty.
+    """
+    try:
+        data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DataError(f"{file}: the list cannot be read: {why}") from error
+    name = "standard input" if file == STDIN else file
+    lines = read_list(os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")), name=name)
+    if any("\0" in line for line in lines):
+        raise DataError(f"{name}: is not a list of paths (it holds bytes 0); write one path a line")
     return lines
 
 

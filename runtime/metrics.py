@@ -15,7 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import OptionError
 from .operating_point import EQUAL_ERROR, Curve
 
-__all__ = ["accuracy", "auc_by_kind", "edit_distance", "equal_error_threshold", "matching_accuracy", "roc_auc", "wdr"]
+__all__ = [
+    "accuracy",
+    "auc_by_kind",
+    "edit_distance",
+    "equal_error_threshold",
+    "matching_accuracy",
+    "matching_aucs",
+    "matching_hits",
+    "roc_auc",
+    "wdr",
+]
 
 
 def roc_auc(same: ArrayLike, distances: ArrayLike) -> float:
@@ -125,30 +135,67 @@ def wdr(squared_distances: ArrayLike, same: ArrayLike, edit_distances: ArrayLike
     return float((values[~labels] / edits[~labels]).mean() / matched) if matched > 0 else float("nan")
 
 
-def matching_accuracy(scores: ArrayLike, answers: ArrayLike) -> float:
-    """The share of questions whose right candidate has the highest score.
+def matching_accuracy(scores: ArrayLike, answers: ArrayLike, *, k: int = 1) -> float:
+    """The share of questions whose right candidate is among the k with the highest scores: the mean of `matching_hits`.
 
-    Where n candidates share the highest score and the right one is among them, the question counts 1 / n.
+    Args:
+        scores: float (Q, C), higher is better; -inf where a question has fewer candidates.
+        answers: int (Q,), 0-based index of the right candidate.
+        k: at least 1.
+
+    Raises:
+        OptionError: as `matching_hits` does.
+    """
+    return float(matching_hits(scores, answers, k=k).mean())
+
+
+def matching_hits(scores: ArrayLike, answers: ArrayLike, *, k: int = 1) -> NDArray[np.float64]:
+    """For each question the chance that its right candidate is among the k best, where equal scores stand at random.
+
+    With k = 1: where n candidates share the highest score and the right one is among them, the question counts 1 / n.
+
+    Args:
+        scores: float (Q, C), higher is better; -inf where a question has fewer candidates.
+        answers: int (Q,), 0-based index of the right candidate.
+        k: at least 1.
+
+    Returns:
+        float64 (Q,), in [0, 1].
+
+    Raises:
+        OptionError: if the shapes do not fit, there is no question, a score is NaN or +inf, an answer is no candidate,
+            or k is below 1.
+    """
+    values, given = _questions(scores, answers)
+    if k < 1:
+        raise OptionError(f"{k = } must be at least 1")
+    higher = (values > given).sum(axis=1)
+    equal = (values == given).sum(axis=1)
+    hits: NDArray[np.float64] = np.clip((k - higher) / equal, 0.0, 1.0)
+    return hits
+
+
+def matching_aucs(scores: ArrayLike, answers: ArrayLike) -> NDArray[np.float64]:
+    """For each question the chance that its right candidate has a higher score than a wrong one; a tie counts half.
 
     Args:
         scores: float (Q, C), higher is better; -inf where a question has fewer candidates.
         answers: int (Q,), 0-based index of the right candidate.
 
+    Returns:
+        float64 (Q,), in [0, 1].
+
     Raises:
-        OptionError: if the shapes do not fit, there is no question, a score is NaN or +inf, or an answer is no
-            candidate.
+        OptionError: as `matching_hits` does, and if a question has no wrong candidate.
     """
-    values, right = np.asarray(scores, dtype=np.float64), np.asarray(answers)
-    if values.ndim != 2 or 0 in values.shape or right.shape != values.shape[:1]:
-        raise OptionError(f"scores of shape {values.shape} and answers of shape {right.shape} must be (Q, C) and (Q,)")
-    if right.dtype.kind not in "iu" or right.min() < 0 or right.max() >= values.shape[1]:
-        raise OptionError(f"answers must be integers from 0 to {values.shape[1] - 1}, the candidates' indices")
-    given = values[np.arange(len(right)), right]
-    if np.isnan(values).any() or (values == np.inf).any() or (given == -np.inf).any():
-        raise OptionError("scores hold NaN or +inf, or an answer's score is -inf; give finite scores")
-    highest = values == values.max(axis=1, keepdims=True)
-    hits = highest[np.arange(len(right)), right]
-    return float(np.mean(hits / highest.sum(axis=1)))
+    values, given = _questions(scores, answers)
+    wrong = (values > -np.inf).sum(axis=1) - 1
+    if (wrong < 1).any():
+        raise OptionError("a question has no wrong candidate; give at least two videos for each script")
+    lower = ((values < given) & (values > -np.inf)).sum(axis=1)
+    equal = (values == given).sum(axis=1) - 1
+    chances: NDArray[np.float64] = (lower + equal / 2) / wrong
+    return chances
 
 
 def auc_by_kind(same: ArrayLike, distances: ArrayLike, kinds: Sequence[str | None]) -> dict[str, float]:
@@ -172,6 +219,19 @@ def auc_by_kind(same: ArrayLike, distances: ArrayLike, kinds: Sequence[str | Non
     of_kind = {name: np.array([kind == name for kind in kinds], dtype=np.bool_) for name in names}
     chosen = {name: labels | of_kind[name] for name in names}
     return {name: roc_auc(labels[rows], values[rows]) for name, rows in chosen.items()}
+
+
+def _questions(scores: ArrayLike, answers: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The scores, (Q, C), and those of the right candidates, (Q, 1). Raises `OptionError`."""
+    values, right = np.asarray(scores, dtype=np.float64), np.asarray(answers)
+    if values.ndim != 2 or 0 in values.shape or right.shape != values.shape[:1]:
+        raise OptionError(f"scores of shape {values.shape} and answers of shape {right.shape} must be (Q, C) and (Q,)")
+    if right.dtype.kind not in "iu" or right.min() < 0 or right.max() >= values.shape[1]:
+        raise OptionError(f"answers must be integers from 0 to {values.shape[1] - 1}, the candidates' indices")
+    given = values[np.arange(len(right)), right][:, None]
+    if np.isnan(values).any() or (values == np.inf).any() or (given == -np.inf).any():
+        raise OptionError("scores hold NaN or +inf, or an answer's score is -inf; give finite scores")
+    return values, given
 
 
 def _labelled(same: ArrayLike, distances: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

@@ -10,20 +10,17 @@ The text file and what is named are expanded as `listing.find_videos` says. Furt
 from __future__ import annotations
 
 import csv
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from .errors import DataError, OptionError
-from .listing import find_videos, read_list
+from .listing import STDIN, find_videos, read_list_file
 from .manifest_lines import located, read_lines, read_objects, required_field, seconds_field, video_path
 from .video_part import VideoPart
 
-__all__ = ["STDIN", "read_recordings"]
+__all__ = ["read_recordings"]
 
-STDIN: Final = "-"
 _HINT = 'give an object such as {"video": "a.mp4", "start": 1.5, "end": 30.0}'
 
 
@@ -45,14 +42,14 @@ def read_recordings(
     arguments: list[str] = []
     parts: list[VideoPart] = []
     for name in named:
-        arguments += _text_list(name) if name == STDIN else [name]
+        arguments += read_list_file(name) if name == STDIN else [name]
     parts += _whole(arguments)
     for file in lists:
         suffix = Path(file).suffix.lower()
         if suffix in (".jsonl", ".csv"):
             parts += list(_table(Path(file), _objects if suffix == ".jsonl" else _rows))
         else:
-            parts += _whole(_text_list(file))
+            parts += _whole(read_list_file(file))
     for part in parts:
         first = start if part.start is None else part.start
         last = end if part.end is None else part.end
@@ -63,18 +60,6 @@ def read_recordings(
 
 def _whole(arguments: Iterable[str]) -> list[VideoPart]:
     return [VideoPart(path=video) for video in find_videos(arguments)]
-
-
-def _text_list(file: str) -> list[str]:
-    try:
-        data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: the list cannot be read: {error.strerror or error}") from error
-    name = "standard input" if file == STDIN else file
-    lines = read_list(os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")), name=name)
-    if any("\0" in line for line in lines):
-        raise DataError(f"{name}: is not a list of paths (it holds bytes 0); write one path a line")
-    return lines
 
 
 def _table(path: Path, entries: Any) -> Iterator[VideoPart]:

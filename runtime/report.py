@@ -13,7 +13,7 @@ from .report_facts import gather, video_facts
 from .report_moments import choose_moments
 from .report_timeline import timeline_page
 from .report_verify import Column, verify_page
-from .storage import check_writable, write_text
+from .storage import check_writable, output_exists, write_text
 from .timeline import Timeline
 from .verify import VerifyResult
 from .video_part import VideoPart
@@ -73,11 +73,9 @@ def check_report_path(path: str | os.PathLike[str], *, inputs: Sequence[str] = (
         OutputError: if it is an input, a folder or a device, or its folder cannot be written to.
     """
     target = Path(path)
-    if target.exists():
-        if not target.is_file():
-            raise OutputError(f"{target}: is no plain file; name a file for the report")
-        if any(given and Path(given).exists() and target.samefile(given) for given in inputs):
-            raise OutputError(f"{target}: is an input, which the report would overwrite; name another file")
+    there = output_exists(target)
+    if there and any(given and Path(given).exists() and target.samefile(given) for given in inputs):
+        raise OutputError(f"{target}: is an input, which the report would overwrite; name another file")
     check_writable(target)
 
 

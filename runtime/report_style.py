@@ -126,11 +126,18 @@ details summary { cursor: pointer; color: var(--accent); padding: .3rem 0; }
   .w-rows th, .w-rows td { display: block; width: auto; padding-right: 0; }
   .w-rows th { border: 0; padding-bottom: 0; font-size: .85rem; }
   .w-rows td { padding-top: 0; }
+  .w-stack thead { display: none; }
+  .w-stack tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--line); }
+  .w-stack th, .w-stack td { border: 0; padding-bottom: .2rem; }
+  .w-stack td:nth-child(3)::before { content: "A "; }
+  .w-stack td:nth-child(4)::before { content: "B "; }
+  .w-stack .w-what { flex-basis: 100%; min-width: 0; }
 }
 @media print {
   @page { size: A4; margin: 14mm; }
   :root { color-scheme: light; --ink: #000; --soft: #333; --line: #aaa; --card: #fff; --page: #fff; --accent: #1f5fa8; }
-  body { font-size: 9.5pt; line-height: 1.4; background: none; }
+  html { font-size: 9.5pt; }
+  body { line-height: 1.4; background: none; }
   main { max-width: none; padding: 0; }
   h1 { font-size: 18pt; }
   h2 { font-size: 12pt; margin-top: 14pt; padding-top: 8pt; break-after: avoid; }

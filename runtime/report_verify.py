@@ -122,7 +122,7 @@ def _differences(explanation: Explanation) -> str:
         for number, each in enumerate(explanation.differences, start=1)
     )
     return (
-        '<div class="w-wide" role="region" aria-label="Differences" tabindex="0"><table><caption>'
+        '<div class="w-wide" role="region" aria-label="Differences" tabindex="0"><table class="w-stack"><caption>'
         f"{len(explanation.differences)} in the order of time</caption><thead><tr>"
         '<th scope="col"><span class="w-aloud">Number</span>#</th><th scope="col">Kind</th><th scope="col">In A</th>'
         f'<th scope="col">In B</th><th scope="col">What</th></tr></thead><tbody>{rows}</tbody></table></div>'

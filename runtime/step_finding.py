@@ -79,7 +79,7 @@ class Findings:
         displaced: segments of steps that have none in order, where the script does not expect them.
         repeats: further segments of steps that have one.
         confidence: of each step, float64 (K,): the chance that it happens where it was found; of a step that was not
-            found, that nothing else in the video is it.
+            found, how little anything else in the video is like it; no chance to rely on.
         repeat_confidence: the same of `repeats`, float64.
     """
 

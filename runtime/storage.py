@@ -12,7 +12,15 @@ from typing import BinaryIO
 
 from .errors import OutputError, WeakSVRError
 
-__all__ = ["check_writable", "replace_file", "sha256_of", "sync_directory", "write_bytes", "write_text"]
+__all__ = [
+    "check_writable",
+    "output_exists",
+    "replace_file",
+    "sha256_of",
+    "sync_directory",
+    "write_bytes",
+    "write_text",
+]
 
 
 @contextlib.contextmanager
@@ -80,3 +88,12 @@ def sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def output_exists(out: Path) -> bool:
+    """Whether `out` exists. Raises `OutputError` if it is no file, or its folder is not there."""
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: cannot be written: there is no folder {out.parent}; make it first")
+    if out.exists() and not out.is_file():
+        raise OutputError(f"{out}: is not a file; choose another name")
+    return out.exists()

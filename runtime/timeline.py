@@ -37,8 +37,8 @@ class FoundStep:
             again elsewhere; `too short` or `too long`: it takes less or more time than the script allows. Where several
             hold, the one that stands here is the first of: missing, out of order, repeated, too short, too long.
         start, end: seconds; None if it is missing.
-        confidence: in [0, 1], the chance that the step happens there; of a missing step, that nothing
-            else in the video is it.
+        confidence: in [0, 1], the chance that the step happens there; of a missing step, how little
+            anything else in the video is like it, which is no chance to rely on.
         min_seconds, max_seconds: what the script allows; None is no bound.
     """
 

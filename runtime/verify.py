@@ -29,14 +29,15 @@ from .explain import explain as explain_difference
 from .sampling_interval import interval_notes
 from .script import Script
 from .spec import METHODS, Method, SamplingPolicy, SamplingSpec
-from .step_finding import TimelineSettings
 from .thresholds import Threshold
-from .timeline import Timeline, find_timeline
 from .tokenizer import Tokenizer
 from .video_part import VideoPart
 
 if TYPE_CHECKING:
     from .inspection import Inspection
+    from .match import MatchResult, ScriptLike
+    from .step_finding import TimelineSettings
+    from .timeline import Timeline
 
 __all__ = ["Model", "VerifyResult", "check_direction", "distance", "load"]
 
@@ -193,6 +194,19 @@ class Model:
             given=threshold is not None,
         )
 
+    def match(
+        self,
+        scripts: ScriptLike | Sequence[ScriptLike],
+        videos: Iterable[str | os.PathLike[str] | VideoEmbedding],
+        *,
+        method: Method | None = None,
+        top: int | None = None,
+    ) -> MatchResult:
+        """Rank videos for a script or for several. See `match.match_videos`."""
+        from .match import match_videos
+
+        return match_videos(self, scripts, videos, method=method, top=top)
+
     def threshold(self, method: Method) -> float:
         """The bundle's threshold for `method` with the precision and sampling in effect.
 
@@ -237,6 +251,8 @@ class Model:
         settings: TimelineSettings | None = None,
     ) -> Timeline:
         """When a video shows each step of a script, and whether it follows it. See `timeline.find_timeline`."""
+        from .timeline import find_timeline
+
         return find_timeline(
             script,
             video,

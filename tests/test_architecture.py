@@ -27,7 +27,18 @@ PARTS = {
     "export": {"export", "train", "runtime"},
     "demo": {"demo", "runtime"},
 }
-RUNTIME_LIBRARIES = {"av", "click", "ftfy", "numpy", "onnxruntime", "pyarrow", "rich", "tensorrt_libs", "tokenizers"}
+RUNTIME_LIBRARIES = {
+    "av",
+    "click",
+    "ftfy",
+    "lancedb",
+    "numpy",
+    "onnxruntime",
+    "pyarrow",
+    "rich",
+    "tensorrt_libs",
+    "tokenizers",
+}
 BANNED_LIBRARIES = {
     "train": {"gradio", "onnx", "onnxscript", "tensorrt"},
     "export": {"gradio"},

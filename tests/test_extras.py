@@ -81,6 +81,10 @@ def test_embed_without_pyarrow_names_the_extra(bundle, tmp_path):
     assert not out.exists()
 
 
+def test_gallery_without_lancedb_names_the_extra(tmp_path):
+    assert_names_the_cure(run_without("lancedb", "runtime.commands.gallery", "list", tmp_path / "gallery"), "gallery")
+
+
 def test_train_without_torch_names_the_extra(dataset, tmp_path):
     out = tmp_path / "run"
     done = run_without(TORCH, "train.commands.train", "--data", dataset, "--out", out)

@@ -101,6 +101,7 @@ def test_bare_install_chooses_no_onnxruntime_and_needs_no_torch(wheel):
         "tensorrt",
         "demo",
         "embed",
+        "gallery",
     }
 
 

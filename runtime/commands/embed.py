@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -22,21 +18,18 @@ from .options import (
     version_option,
 )
 from .progress import Reporter
+from .videos import list_option, video_arguments
 
 if TYPE_CHECKING:
     from ..corpus import CorpusResult
 
 __all__ = ["embed", "main"]
 
-STDIN = "-"
-
 
 @click.command(name="weaksvr-embed", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("videos", nargs=-1, metavar="VIDEO...")
 @click.option("--out", required=True, metavar="FILE", help="Parquet file to write.")
-@click.option(
-    "--list", "lists", multiple=True, metavar="FILE", help="Also take what FILE lists, one a line; - is stdin."
-)
+@list_option
 @click.option("--frames", is_flag=True, help="Also write the features of the sampled frames.")
 @click.option("--fresh", is_flag=True, help="Embed everything anew; reuse nothing of earlier runs.")
 @click.option(
@@ -79,7 +72,7 @@ def embed(
     from ..pipeline import plan_threads
     from ..verify import load
 
-    found = find_videos([*_with_stdin(videos), *(line for file in lists for line in _lines(file))])
+    found = find_videos(video_arguments(videos, lists))
     pyarrow = import_pyarrow()  # if it is not there, that is said before anything else takes time
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own one keeps tens of MB more
     plan = plan_threads(len(found), total=num_threads)
@@ -93,23 +86,6 @@ def embed(
     else:
         _print(result)
     return 1 if result.failures else 0
-
-
-def _with_stdin(videos: tuple[str, ...]) -> Iterator[str]:
-    for video in videos:
-        yield from _lines(video) if video == STDIN else (video,)
-
-
-def _lines(file: str) -> list[str]:
-    """Raises `DataError` if the list cannot be read, or is empty."""
-    from ..errors import DataError
-    from ..listing import read_list
-
-    try:
-        data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: the list cannot be read: {error.strerror or error}") from error
-    return read_list(os.fsdecode(data), name="standard input" if file == STDIN else file)
 
 
 def _print(result: CorpusResult) -> None:

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from weaksvr.runtime.errors import BundleError, DataError, OptionError, VideoError, VideoNotFoundError
 from weaksvr.runtime.evaluate import embed_videos, evaluate, pair_distances
 from weaksvr.runtime.manifest import Clip, Dataset, MatchingItem, Pair
+from weaksvr.runtime.script import Script
 from weaksvr.runtime.verify import distance, load
 
 
@@ -78,6 +79,15 @@ def test_matching(model, dataset):
         cosines = [v @ text / np.linalg.norm(v) / np.linalg.norm(text) for v in vectors]
         hits.append(int(np.argmax(cosines)) == question.answer)
     assert (result.matching_accuracy, result.num_matching) == (np.mean(hits), 2)
+    assert set(result.matching) == {"vector", "alignment"}
+    assert result.matching["vector"].accuracy[1] == result.matching_accuracy
+    best = [model.match(Script.of(question.steps), question.videos, top=1) for question in dataset.matching]
+    right = [
+        found.scripts[0].videos[0].video == str(question.videos[question.answer])
+        for found, question in zip(best, dataset.matching, strict=True)
+    ]
+    assert result.matching["alignment"].accuracy[1] == np.mean(right)
+    assert set(result.to_json()["matching"]) == {"vector", "alignment"}
     assert evaluate(model.embedder, dataset, matching=False).matching_accuracy is None
     validation = evaluate(model.embedder, dataset, split="val")
     assert (validation.split, validation.num_pairs, validation.num_matching) == ("val", 3, 0)

@@ -301,11 +301,11 @@ def test_a_step_whose_picture_cannot_be_decoded(step_model, step_video):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "none" / "out.html", "cannot be written: No such file"),
-        (lambda folder: folder, "is no plain file; name a file for the report"),
+        (lambda folder: folder / "none" / "out.html", "cannot be written: there is no folder"),
+        (lambda folder: folder, "is not a file; choose another name"),
         (lambda folder: folder / "a.mp4", "is an input, which the report would overwrite"),
-        (lambda folder: folder / "a.mp4" / "out.html", "cannot be written: Not a directory"),
-        (lambda _: Path("/dev/null"), "is no plain file"),
+        (lambda folder: folder / "a.mp4" / "out.html", "cannot be written: there is no folder"),
+        (lambda _: Path("/dev/null"), "is not a file"),
     ],
 )
 def test_paths_that_cannot_be_written(tmp_path, make, message):

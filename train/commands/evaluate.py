@@ -77,8 +77,13 @@ def _print(result: EvaluationResult, effect: str) -> None:
             )
     if result.wdr is not None:
         click.echo(f"      WDR  {result.wdr:.4f}")
-    if result.matching_accuracy is not None:
-        click.echo(f" matching  accuracy {result.matching_accuracy:.4f} on {result.num_matching} scripts")
+    for name, found in result.matching.items():
+        low, high = found.intervals["accuracy"]
+        best = "  ".join(f"top {k} {share:.4f}" for k, share in found.accuracy.items() if k > 1)
+        click.echo(
+            f" matching  {name}: accuracy {found.accuracy[1]:.4f} ({low:.4f} to {high:.4f}) on {found.questions} "
+            f"scripts  {best}  AUC {found.auc:.4f}, within a question {found.question_auc:.4f}"
+        )
     for note in result.notes:
         click.echo(f"note: {note}")
     click.echo(f"ran on: {effect}")

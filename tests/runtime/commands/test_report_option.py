@@ -57,7 +57,7 @@ def test_timeline(step_bundle, step_video, tmp_path, shown, code):
 def test_a_path_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, command):
     found = call(command, "absent_1", "absent_2", "--bundle", "absent", "--report", "none/out.html", cwd=tmp_path)
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == "error: none/out.html: cannot be written: No such file or directory\n"
+    assert found.stderr == "error: none/out.html: cannot be written: there is no folder none; make it first\n"
 
 
 def test_an_input_is_never_overwritten(videos, toy_bundle, tmp_path):

@@ -123,3 +123,14 @@ def test_hostile_scripts(step_bundle, step_video, tmp_path, content):
     assert (found.returncode, found.stdout) == (2, "")
     assert len(found.stderr.splitlines()) == 1
     assert "bad.txt" in found.stderr
+
+
+def test_help_loads_neither_networks_nor_decoders():
+    code = (
+        "import sys; from weaksvr.runtime.commands.timeline import timeline; "
+        "timeline(['--help'], standalone_mode=False); "
+        "print(sorted({'onnxruntime', 'av', 'numpy'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.startswith("Usage: ")
+    assert found.stdout.endswith("[]\n")

@@ -55,7 +55,8 @@ def test_test_split_for_people(commands, data, run_folder):
         "alignment  AUC",
         "equal error rate",
         "WDR",
-        "matching  accuracy",
+        "matching  vector: accuracy",
+        "matching  alignment: accuracy",
         "ran on: cpu, PyTorch",
     ):
         assert word in process.stdout
