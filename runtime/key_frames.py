@@ -86,6 +86,7 @@ def picture_address(picture: NDArray[np.uint8]) -> str:
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
     encoder.time_base = fractions.Fraction(1, 1)
+    encoder.thread_count = 1  # starting more takes longer than one small picture
     encoder.options = {"qmin": _QUANTIZER, "qmax": _QUANTIZER}
     data = b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")

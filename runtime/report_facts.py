@@ -110,7 +110,7 @@ def video_facts(part: VideoPart, filmed: FilmedVideo) -> VideoFacts:
 
 
 def content_sha256(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of the lines `sha256  name` of its files, sorted by name.
+    """SHA-256 of a file; of a folder, that of the lines `sha256  name` of its files that are not hidden, by name.
 
     For a folder it is what `sha256sum -- * | sha256sum` prints there.
 
@@ -120,7 +120,8 @@ def content_sha256(path: Path) -> str:
     try:
         if not path.is_dir():
             return sha256_of(path)
-        files = sorted((file for file in path.iterdir() if file.is_file()), key=lambda file: file.name)
+        seen = (file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        files = sorted(seen, key=lambda file: file.name)
         lines = "".join(f"{sha256_of(file)}  {file.name}\n" for file in files)
     except OSError as error:
         raise VideoError(f"{path}: cannot be read any more: {error.strerror or error}") from error

@@ -27,6 +27,7 @@ DOCUMENTS = (
     "docs/gallery.md",
     "docs/gpu.md",
     "docs/match.md",
+    "docs/reports.md",
     "docs/timeline.md",
     "docs/triton.md",
     "docs/verify.md",

@@ -335,6 +335,7 @@ def test_a_failed_write_leaves_the_old_page(step_model, step_video, tmp_path, mo
 def test_the_content_of_a_folder_is_that_of_its_files(tmp_path):
     for name, data in (("2.png", b"two"), ("1.png", b"one")):
         (tmp_path / name).write_bytes(data)
+    (tmp_path / ".hidden").write_bytes(b"no frame")
     lines = "".join(
         f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in (("1.png", b"one"), ("2.png", b"two"))
     )
