@@ -22,7 +22,7 @@ $(DEV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 	@echo "installing the development environment (torch and its libraries are several GB)"
-	$(DEV)/bin/python -m pip install --quiet -c constraints.txt -e '.[cpu,train,export]' --group dev
+	$(DEV)/bin/python -m pip install --quiet -c constraints.txt -e '.[cpu,train,export,demo]' --group dev
 	@touch $@
 
 verify: $(RUNTIME)/.installed
@@ -34,7 +34,8 @@ verify: $(RUNTIME)/.installed
 		test $$? -eq 1
 
 test: $(DEV)/.installed
-	$(DEV)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests
+	$(DEV)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests --ignore tests/demo
+	$(DEV)/bin/python -m pytest -q tests/demo
 
 build/types/weaksvr:
 	@mkdir -p build/types

@@ -26,13 +26,14 @@ from .probability import fit_probability
 from .resampling import Links, binomial_bound, binomial_interval, min_pairs
 from .spec import METHODS, Method
 from .storage import sha256_of
-from .thresholds import Calibration, Evidence, Interval, Threshold
+from .thresholds import Calibration, CurvePoint, Evidence, Interval, Threshold
 from .verify import Model
 
 __all__ = ["CalibrationResult", "calibrate", "calibrated_threshold", "doubts", "write_calibration"]
 
 SCHEMA: Final = "weaksvr.calibrate/1"
 RESAMPLES: Final = 2000
+CURVE_POINTS: Final = 33
 
 Floats = NDArray[np.float64]
 
@@ -269,7 +270,18 @@ def _evidence(
         videos=links.num_videos,
         source=source[0],
         sha256=source[1],
+        curve=_points(Curve(same, distances), threshold),
     )
+
+
+def _points(curve: Curve, threshold: float) -> tuple[CurvePoint, ...]:
+    """The rates at the threshold and at others, evenly spread over the distances that there are, ends among them."""
+    spread = np.linspace(0, len(curve.levels), CURVE_POINTS).round().astype(np.int64)
+    levels = np.unique([*np.concatenate([[0.0], curve.levels])[spread], threshold])
+    cuts = np.searchsorted(curve.levels, levels, side="right")
+    accepted = curve.different[0, cuts] / curve.different[0, -1]
+    refused = 1 - curve.same[0, cuts] / curve.same[0, -1]
+    return tuple((float(t), float(a), float(r)) for t, a, r in np.round([levels, accepted, refused], 6).T)
 
 
 def _with_abstention(

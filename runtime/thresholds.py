@@ -12,9 +12,10 @@ from .errors import BundleError
 from .json_values import get_typed
 from .spec import METHODS, Method
 
-__all__ = ["Calibration", "Evidence", "Interval", "SameProbability", "Threshold", "known_method"]
+__all__ = ["Calibration", "CurvePoint", "Evidence", "Interval", "SameProbability", "Threshold", "known_method"]
 
 Interval = tuple[float, float]
+CurvePoint = tuple[float, float, float]
 _INTERVALS: Final = ("threshold", "auc", "eer", "false_accept", "false_refuse")
 
 
@@ -64,6 +65,8 @@ class Evidence:
         videos: in the pairs.
         source: where the pairs come from, for people; `sha256` of their file, empty if there is none.
         picture: path of the report file that shows the ROC curve and the distances, empty if there is none.
+        curve: what other thresholds would mean for the same pairs: ascending (threshold, share of the different pairs
+            that pass, share of the same pairs that do not); empty in bundles of before there was any.
     """
 
     at: str
@@ -80,25 +83,33 @@ class Evidence:
     source: str = ""
     sha256: str = ""
     picture: str = ""
+    curve: tuple[CurvePoint, ...] = ()
 
     def __post_init__(self) -> None:
         if set(self.intervals) != set(_INTERVALS):
             raise BundleError(f"intervals of {', '.join(self.intervals)}, but must be of {', '.join(_INTERVALS)}")
         if self.resampled not in ("groups", "videos"):
             raise BundleError(f"resampled is {self.resampled!r}, but must be groups or videos")
+        limits = [point[0] for point in self.curve]
+        if limits != sorted(limits) or not all(0 <= rate <= 1 for _, *rates in self.curve for rate in rates):
+            raise BundleError("the curve's thresholds must ascend, and its rates be between 0 and 1")
 
     def to_json(self) -> dict[str, Any]:
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**data, "intervals": {name: list(interval) for name, interval in self.intervals.items()}}
+        curve = [list(point) for point in data.pop("curve")]
+        intervals = {name: list(interval) for name, interval in self.intervals.items()}
+        return {**data, "intervals": intervals, **({"curve": curve} if curve else {})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         kinds: dict[str, type] = dict.fromkeys(("at", "resampled", "source", "sha256", "picture"), str)
         kinds |= {"resamples": int, "videos": int}
-        names = [field.name for field in dataclasses.fields(cls) if field.name != "intervals"]
+        names = [field.name for field in dataclasses.fields(cls) if field.name not in ("intervals", "curve")]
         values: dict[str, Any] = {name: get_typed(data, name, kinds.get(name, float)) for name in names}
         return cls(
-            **values, intervals={key: _interval(pair) for key, pair in get_typed(data, "intervals", dict).items()}
+            **values,
+            intervals={key: _interval(pair) for key, pair in get_typed(data, "intervals", dict).items()},
+            curve=tuple(_point(point) for point in data.get("curve", ())),
         )
 
 
@@ -200,3 +211,8 @@ def known_method(method: Any) -> Method:
 def _interval(pair: Any) -> Interval:
     low, high = (float(value) for value in pair)
     return low, high
+
+
+def _point(values: Any) -> CurvePoint:
+    threshold, accepted, refused = (float(value) for value in values)
+    return threshold, accepted, refused

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .video_index import SKIP_CODECS, FrameIndex, PacketTable, Run, plan_runs
 
-__all__ = ["CostModel", "DecodePlan", "count_plan", "refers", "within"]
+__all__ = ["CostModel", "DecodePlan", "count_plan", "dispensable", "refers", "within"]
 
+_ASIDES = frozenset({35, 38, 39, 40})  # of HEVC
 _PIXELS_PER_BYTE = 50
 """So many pixels of a picture take about as long to decode as one byte of it (H.264, 720 lines, one thread)."""
 
@@ -209,6 +210,23 @@ def refers(codec: str, data: memoryview, length_bytes: int) -> bool:
             kind = unit >> 1 & 63
             return kind > 14 or kind & 1 == 1
     return True
+
+
+def dispensable(codec: str, data: memoryview, length_bytes: int) -> bool:
+    """Whether a packet of H.264 or HEVC holds slices of a picture that no other refers to, and nothing that is needed
+    for others: no parameter sets. False where that cannot be told. Arguments as in `refers`.
+    """
+    if codec not in {"h264", "hevc"}:
+        return False
+    units = _unit_heads(data, length_bytes)
+    if codec == "h264":  # 1: slice; 6: SEI, 9: delimiter, 12: filler
+        slices = [unit for unit in units if unit & 31 == 1]
+        others = [unit & 31 for unit in units if unit & 31 != 1]
+        return bool(slices) and not any(unit & 0x60 for unit in slices) and set(others) <= {6, 9, 12}
+    kinds = [unit >> 1 & 63 for unit in units]
+    # 0 to 14, even: slices that none of the same layer refers to; 35: delimiter, 38: filler, 39 and 40: SEI
+    slices = [kind for kind in kinds if kind < 32]
+    return bool(slices) and all(kind <= 14 and kind % 2 == 0 for kind in slices) and set(kinds) <= {*slices, *_ASIDES}
 
 
 def _unit_heads(data: memoryview, length_bytes: int) -> Sequence[int]:

@@ -172,7 +172,8 @@ def _rows_while_missing(
                     yield row, packet
                 elif thinned:
                     yield row, packet_of(thinned, like=packet)
-            else:
+            elif not (passed_over and reader.is_dispensable(packet)):
+                # A packet that the decoder gets and passes over would still keep one of its threads from the next one.
                 source.decoder.skip_frame = "NONREF" if passed_over else "DEFAULT"
                 yield row, packet
             if row + 1 >= run.stop or not missing:

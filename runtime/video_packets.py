@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from .errors import VideoDecodeError, VideoError, VideoFormatError, WeakSVRError
 from .video import MAX_PIXELS
 from .video_av1 import SequenceHeader, sequence_in_effect, without_unreferred
-from .video_cost import refers
+from .video_cost import dispensable, refers
 from .video_index import NO_TIME, PacketTable, reorder_depth, shown_pictures
 from .video_samples import SampleFile, open_samples
 
@@ -273,6 +273,10 @@ class PacketReader:
         if self._packets is None:
             return [self._refers[row] for row in rows]
         return [self._is_referred(memoryview(self._packets[row])) for row in rows]
+
+    def is_dispensable(self, packet: Packet[VideoStream]) -> bool:
+        """Whether nothing but its own picture is missing if the decoder never gets this packet."""
+        return dispensable(self._source.codec, memoryview(packet), self._length_bytes)
 
     def read(self, start: int) -> Generator[tuple[int, Packet[VideoStream]]]:
         """(row, packet) from row `start` to the last. May leave the decoder flushed: use it before decoding.

@@ -18,6 +18,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/consumers.md",
+    "docs/demo.md",
     "docs/calibration.md",
     "docs/cache.md",
     "docs/doctor.md",

@@ -81,6 +81,11 @@ def test_embed_without_pyarrow_names_the_extra(bundle, tmp_path):
     assert not out.exists()
 
 
+def test_demo_without_gradio_names_the_extra(bundle):
+    done = run_without("gradio", "demo.commands.demo", "--bundle", bundle)
+    assert_names_the_cure(done, "demo")
+
+
 def test_gallery_without_lancedb_names_the_extra(tmp_path):
     assert_names_the_cure(run_without("lancedb", "runtime.commands.gallery", "list", tmp_path / "gallery"), "gallery")
 

@@ -45,7 +45,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in META_FILES:
         shutil.copy(ROOT / name, source)
-    for part in (*PARTS, "tests", "benchmarks"):
+    for part in (*PARTS, "examples", "tests", "benchmarks"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
     out = tmp_path_factory.mktemp("dist")
     run("-m", "build", "--wheel", "--no-isolation", "--outdir", out, source, cwd=out)
@@ -68,7 +68,11 @@ def expected_files() -> set[str]:
     typed = {ROOT / part / "py.typed" for part in PARTS}
     configs = set((ROOT / "train" / "open_clip_configs").glob("*.json"))
     assets = {path for path in (ROOT / "runtime" / "assets").rglob("*") if path.is_file()}
-    return {f"weaksvr/{path.relative_to(ROOT).as_posix()}" for path in sources | typed | configs | assets}
+    clips = {path for kind in ("mp4", "txt") for path in EXAMPLES.glob(f"*.{kind}")}
+    style = {ROOT / "demo" / "style.css"}
+    return {
+        f"weaksvr/{path.relative_to(ROOT).as_posix()}" for path in sources | typed | configs | assets | clips | style
+    }
 
 
 def test_wheel_holds_the_whole_package_and_nothing_else(wheel):
@@ -79,6 +83,7 @@ def test_wheel_holds_the_whole_package_and_nothing_else(wheel):
     assert outside == {f"weaksvr-{PROJECT['project']['version']}.dist-info"}
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert any(name.startswith("weaksvr/train/open_clip_configs/") for name in names)
+    assert "weaksvr/examples/assembly_1.mp4" in names
 
 
 def test_wheel_is_small_enough_for_a_package_index(wheel):

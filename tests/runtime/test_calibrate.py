@@ -72,6 +72,21 @@ def test_the_numbers_are_those_of_the_pairs():
     assert evidence.false_accept < evidence.false_accept_bound < evidence.intervals["false_accept"][1] + 0.05
 
 
+def test_the_curve_tells_the_rates_of_other_thresholds():
+    same, distances = drawn(0)
+    entry = calibrated_threshold(distances, apart(same), **KEY)
+    evidence = entry.calibrated.evidence
+    thresholds, accepted, refused = np.array(evidence.curve).T
+    assert len(thresholds) == 34
+    one_pair = 0.0101  # that lies at the threshold itself, which is rounded
+    for threshold, false_accept, false_refuse in evidence.curve:
+        assert false_accept == pytest.approx(np.mean(distances[~same] <= threshold), abs=one_pair)
+        assert false_refuse == pytest.approx(np.mean(distances[same] > threshold), abs=one_pair)
+    own = int(np.argmin(abs(thresholds - entry.threshold)))
+    assert (accepted[own], refused[own]) == (evidence.false_accept, evidence.false_refuse)
+    assert (accepted[0], refused[0], accepted[-1], refused[-1]) == (0, 1, 1, 0)
+
+
 def test_the_same_pairs_give_the_same_calibration():
     same, distances = drawn(1, count=40)
     assert calibrated_threshold(distances, apart(same), **KEY) == calibrated_threshold(distances, apart(same), **KEY)

@@ -25,6 +25,7 @@ def evidence(**changes):
         "source": "pairs.csv",
         "sha256": "ab",
         "picture": "calibration.00000000.svg",
+        "curve": ((0.0, 0.0, 1.0), (0.5, 0.25, 0.5), (1.5, 1.0, 0.0)),
     }
     return Evidence(**{**values, **changes})
 
@@ -48,6 +49,20 @@ def test_thresholds_of_before_have_neither_evidence_nor_probability():
     assert set(document) == {"method", "precision", "sampling", "threshold", "calibrated"}
     assert set(document["calibrated"]) == {"pairs", "same", "auc", "eer", "rule"}
     assert Threshold.from_json(document) == old
+
+
+def test_evidence_of_before_has_no_curve():
+    old = evidence(curve=())
+    assert "curve" not in old.to_json()
+    assert Evidence.from_json(old.to_json()) == old
+
+
+@pytest.mark.parametrize(
+    "curve", [((0.5, 0.0, 1.0), (0.4, 0.1, 0.9)), ((0.5, 1.1, 0.0),), ((0.5, 0.0, -0.1),), ((0.5, float("nan"), 0.0),)]
+)
+def test_a_curve_that_cannot_be(curve):
+    with pytest.raises(BundleError, match="the curve's thresholds must ascend, and its rates be between 0 and 1"):
+        evidence(curve=curve)
 
 
 @pytest.mark.parametrize(

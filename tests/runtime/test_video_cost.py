@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from weaksvr.runtime.errors import OptionError, VideoError
 from weaksvr.runtime.video import open_video
-from weaksvr.runtime.video_cost import CostModel, refers
+from weaksvr.runtime.video_cost import CostModel, dispensable, refers
 from weaksvr.runtime.video_index import PacketTable, Run
 from weaksvr.runtime.video_parallel import share_runs
 
@@ -239,3 +239,35 @@ def test_folder_takes_the_middles(tmp_path):
 )
 def test_whether_others_may_refer_to_a_packet(codec, data, length_bytes, expected):
     assert refers(codec, memoryview(bytes.fromhex(data)), length_bytes) is expected
+
+
+def units(*heads: int, tail: bytes = b"\x80\x12") -> memoryview:
+    """A packet of units with these first bytes, each behind its length."""
+    return memoryview(b"".join((1 + len(tail)).to_bytes(4, "big") + bytes([head]) + tail for head in heads))
+
+
+@pytest.mark.parametrize(
+    ("codec", "heads", "expected"),
+    [
+        ("h264", (0x01,), True),  # a slice that nothing refers to
+        ("h264", (0x09, 0x06, 0x01, 0x01), True),  # delimiter, SEI, two slices
+        ("h264", (0x41,), False),  # a slice that others refer to
+        ("h264", (0x01, 0x41), False),
+        ("h264", (0x68, 0x01), False),  # a picture parameter set comes with it
+        ("h264", (0x67, 0x01), False),
+        ("h264", (0x06,), False),  # no slice
+        ("h264", (), False),
+        ("hevc", (0 << 1,), True),  # TRAIL_N
+        ("hevc", (35 << 1, 39 << 1, 8 << 1, 40 << 1), True),  # delimiter, SEI, RASL_N, SEI
+        ("hevc", (1 << 1,), False),  # TRAIL_R
+        ("hevc", (16 << 1,), False),  # BLA, even but above 14
+        ("hevc", (34 << 1, 0 << 1), False),  # a picture parameter set
+        ("hevc", (39 << 1,), False),
+        ("mpeg2video", (0x01,), False),
+    ],
+)
+def test_packets_that_the_decoder_need_not_get(codec, heads, expected):
+    assert dispensable(codec, units(*heads), 4) is expected
+    starts = b"".join(b"\0\0\1" + bytes([head]) + b"\x80\x12" for head in heads)
+    assert dispensable(codec, memoryview(starts), 0) is expected
+    assert not expected or not refers(codec, units(*heads), 4)
