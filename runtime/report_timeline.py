@@ -27,7 +27,7 @@ _STATUS: Final[dict[StepStatus, tuple[str, Fill]]] = {
 }
 _AGAIN: Final = ("↻", "again")
 _CHART: Final = 960  # pixels
-_LEFT, _RIGHT, _ROW = 250, 940, 30
+_LEFT, _RIGHT, _ROW = 250, 834, 30
 _LETTERS: Final = 30  # of a step's text beside the picture
 
 
@@ -100,24 +100,14 @@ def _row(number: int, step: FoundStep, result: Timeline, place: Place) -> str:
     text = step.text if len(step.text) <= _LETTERS else step.text[: _LETTERS - 1] + "…"
     drawn = f'{_track(top)}<text class="w-row" x="4" y="{top + 20}">{number}</text>'
     drawn += f'<text x="32" y="{top + 20}">{clean(text)}</text>'
-    edge = place(result.start)
     if step.start is not None and step.end is not None:
         drawn += _bar(place(step.start), place(step.end), top, fill)
-        edge = place(step.end)
     else:
         drawn += _bar(_LEFT, _RIGHT, top, "empty")
     for again in result.repeats:
         if again.step == number - 1:
             drawn += _bar(place(again.start), place(again.end), top, "upright")
-            edge = max(edge, place(again.end))
-    return drawn if step.status == "found" else drawn + _word(f"{sign} {step.status}", edge, top)
-
-
-def _word(word: str, edge: float, top: float) -> str:
-    """A status beside the last bar of its row, or before the edge of the picture if there is no room."""
-    late = edge > _RIGHT - 130
-    where = f'x="{_LEFT + 6}"' if late else f'x="{edge + 8:.1f}"'
-    return f'<text class="w-word" {where} y="{top + 20}">{word}</text>'
+    return drawn + f'<text class="w-word" x="{_RIGHT + 10}" y="{top + 20}">{sign} {step.status}</text>'
 
 
 def _track(top: float) -> str:
