@@ -84,7 +84,9 @@ def verify_page(
     names = tuple(video.name for video in videos)
     word, sentence = _VERDICTS[result.verdict]
     summary = explanation.summary[:1].upper() + explanation.summary[1:]
-    chance = "" if result.probability is None else f" The chance of the same procedure is {share(result.probability)}."
+    chance = ""
+    if result.probability is not None and result.verdict != "undecided":
+        chance = f" The chance of the same procedure is {share(result.probability)}."
     inside = (
         f"<p>{escape(sentence)}{escape(chance)}</p><p><strong>{clean(summary)}.</strong></p>{note_list(result.notes)}"
     )

@@ -158,6 +158,7 @@ def test_the_verdict_is_the_first_thing(verdict, heading):
     body = page.text[page.text.index(verdict.upper()) :]
     assert body.startswith(f"{verdict.upper()} {heading}")
     assert page.tags.index("h1") < page.tags.index("table")
+    assert ("The chance of the same procedure is 2 %." in page.text) is (verdict != "undecided")
 
 
 def test_every_number_of_a_verification_is_on_its_page(tmp_path):
