@@ -27,6 +27,7 @@ from .manifest_lines import (
     list_field,
     located,
     name_field,
+    parse_object,
     read_lines,
     read_objects,
     read_rows,
@@ -44,6 +45,7 @@ __all__ = [
     "MatchingItem",
     "Pair",
     "derive_pairs",
+    "parse_clip",
     "read_dataset",
     "read_manifest",
     "read_matching",
@@ -136,6 +138,15 @@ def read_manifest(path: str | os.PathLike[str]) -> tuple[Clip, ...]:
             lines_of[clip.video] = number
         clips.append(clip)
     return _not_empty(clips, path, _MANIFEST_HINT)
+
+
+def parse_clip(line: str, folder: Path) -> Clip:
+    """The clip of one line of a manifest in `folder`, for those who want to go on after a wrong one.
+
+    Raises:
+        DataError: if the line is damaged.
+    """
+    return _clip(parse_object(line, _MANIFEST_HINT), folder)
 
 
 def read_pairs(path: str | os.PathLike[str], *, clips: tuple[Clip, ...] | None = None) -> tuple[Pair, ...]:

@@ -19,6 +19,7 @@ __all__ = [
     "list_field",
     "located",
     "name_field",
+    "parse_object",
     "read_lines",
     "read_objects",
     "read_rows",
@@ -55,15 +56,21 @@ def read_objects(path: Path, hint: str) -> Iterator[tuple[int, dict[str, Any]]]:
         if not text.strip():
             continue
         with located(path, number):
-            try:
-                entry = json.loads(text, object_pairs_hook=_unique_keys)
-            except json.JSONDecodeError as error:
-                raise DataError(f"is not JSON: {error.msg} at column {error.colno}; {hint}") from error
-            except (ValueError, RecursionError) as error:  # a number or a nesting beyond what Python reads
-                raise DataError(f"is not JSON that can be read: {error}; {hint}") from error
-            if not isinstance(entry, dict):
-                raise DataError(f"is not a JSON object; {hint}")
+            entry = parse_object(text, hint)
         yield number, entry
+
+
+def parse_object(text: str, hint: str) -> dict[str, Any]:
+    """The JSON object of one line; `hint` shows a good one. Raises `DataError`."""
+    try:
+        entry = json.loads(text, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        raise DataError(f"is not JSON: {error.msg} at column {error.colno}; {hint}") from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond what Python reads
+        raise DataError(f"is not JSON that can be read: {error}; {hint}") from error
+    if not isinstance(entry, dict):
+        raise DataError(f"is not a JSON object; {hint}")
+    return entry
 
 
 def _unique_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:

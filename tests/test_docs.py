@@ -21,6 +21,7 @@ DOCUMENTS = (
     "docs/demo.md",
     "docs/calibration.md",
     "docs/cache.md",
+    "docs/data.md",
     "docs/doctor.md",
     "docs/sampling.md",
     "docs/embed.md",

@@ -123,3 +123,16 @@ def test_make_videos_needs_neither_torch_nor_onnxruntime(tmp_path):
     done = run_without(f"{TORCH},onnx,onnxruntime,tokenizers", "train.commands.make_videos", *arguments)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["lines"]["train.jsonl"] == 1
+
+
+@pytest.mark.parametrize("module", ["convert_data", "check_data"])
+def test_reading_data_needs_neither_torch_nor_onnxruntime(tmp_path, module):
+    (tmp_path / "label_bank.json").write_text('{"0": ["Back", "15som"]}')
+    (tmp_path / "test_split.txt").write_text("abc 0")
+    (tmp_path / "abc").mkdir()
+    convert = ("diving48-sv", tmp_path, "--out", tmp_path / "data")
+    arguments = convert if module == "convert_data" else (tmp_path, "--format", "diving48-sv")
+    hidden = f"{TORCH},onnx,onnxruntime,tokenizers"
+    done = run_without(hidden, f"train.commands.{module}", *arguments, "--videos", tmp_path, "--json")
+    assert done.returncode == 1, done.stderr  # the other lists are absent
+    assert {finding["kind"] for finding in json.loads(done.stdout)["findings"]} >= {"file-absent"}

@@ -14,6 +14,7 @@ from weaksvr.runtime.manifest import (
     MatchingItem,
     Pair,
     derive_pairs,
+    parse_clip,
     read_dataset,
     read_manifest,
     read_matching,
@@ -372,3 +373,11 @@ def test_dataset_does_not_take_a_broken_link_for_a_missing_file(folder):
 def test_dataset_that_is_no_folder_is_refused(folder):
     with pytest.raises(DataError, match=r"train\.jsonl: is no folder; give a dataset folder"):
         read_dataset(folder / "train.jsonl")
+
+
+def test_one_line_is_read_as_in_a_manifest(tmp_path):
+    line = '{"video": "a.mp4", "steps": ["cut"], "task": "tea", "start": 1}'
+    (tmp_path / "train.jsonl").write_text(line)
+    assert (parse_clip(line, tmp_path),) == read_manifest(tmp_path / "train.jsonl")
+    with pytest.raises(DataError, match=r"^lacks 'video'; give an object such as"):
+        parse_clip("{}", tmp_path)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 
 from ....runtime.errors import OptionError, OutputError
 from ....runtime.storage import write_text
+from ..staging import check_new_folder, staged_folder
 from .catalogue import STEP_NAMES, SplitName
 from .plan import Pair, VideoPlan, draw_matching, draw_pairs, plan_split, video_rng
 from .render import render
@@ -166,30 +164,7 @@ def _check(out: Path, counts: dict[SplitName, int], *, seed: int, size: int, wor
         )
     if workers < 1:
         raise OptionError(f"--workers {workers}: at least one process is needed")
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise OutputError(f"{out}: is not a folder; name a new one")
-    if out.is_dir() and any(out.iterdir()):
-        raise OutputError(f"{out}: is not empty, and nothing is overwritten; name a new folder")
-
-
-@contextlib.contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """A temporary sibling of `out` that takes its place on success and vanishes on any failure."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp"))
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
-    try:
-        yield folder
-        folder.chmod(0o755)
-        folder.replace(out)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    check_new_folder(out)
 
 
 def make_dataset(
@@ -225,7 +200,7 @@ def make_dataset(
     splits = {split: plan_split(split, numbers[split], seed=seed) for split in SPLITS}
     every = [plan for plans in splits.values() for plan in plans]
     schedules: dict[str, Schedule] = {}
-    with _staging(out) as folder:
+    with staged_folder(out) as folder:
         for split in {plan.split for plan in every}:
             (folder / "videos" / split).mkdir(parents=True)
         jobs = [(plan, str(folder / plan.path), seed, size) for plan in every]
