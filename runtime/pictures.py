@@ -13,7 +13,7 @@ from .clock import clock
 from .errors import OptionError
 from .thresholds import Interval, SameProbability
 
-__all__ = ["PATTERNS", "Fill", "anchor", "clean", "patterns", "scale", "share", "swatch", "symbol", "time_axis"]
+__all__ = ["PATTERNS", "Fill", "clean", "patterns", "scale", "share", "swatch", "symbol", "time_axis"]
 
 Fill = Literal["plain", "slanted", "crossed", "dotted", "upright", "empty"]
 PATTERNS: Final[tuple[Fill, ...]] = ("slanted", "crossed", "dotted", "upright")
@@ -87,11 +87,11 @@ def scale(
 <path class="w-far" d="{_hatching(limit, right)}"/>
 <rect class="w-far-frame" x="{limit:.1f}" y="50" width="{right - limit:.1f}" height="16" rx="3"/>{between}
 <path class="w-limit" d="M{limit:.1f} 42V74"/>
-<text x="{limit:.1f}" y="92" text-anchor="{anchor(limit, _WIDTH)}">threshold {threshold:.4f}</text>
+<text x="{limit:.1f}" y="92" text-anchor="{_anchor(limit, _WIDTH)}">threshold {threshold:.4f}</text>
 <text class="w-zone" x="{left}" y="112">0, alike: same</text>
 <text class="w-zone" x="{right}" y="112" text-anchor="end">unlike: different</text>
 <path class="w-here" d="M{at:.1f} 58l-9-22h18z"/>
-<text class="w-value" x="{at:.1f}" y="28" text-anchor="{anchor(at, _WIDTH)}">distance {distance:.4f}</text>
+<text class="w-value" x="{at:.1f}" y="28" text-anchor="{_anchor(at, _WIDTH)}">distance {distance:.4f}</text>
 </svg>"""
 
 
@@ -142,7 +142,7 @@ def time_axis(end: float, *, left: float, right: float, y: float, start: float =
     return f'<path class="w-tick" d="M{left} {y}H{right}"/>' + "".join(marks)
 
 
-def anchor(place: float, width: float) -> str:
+def _anchor(place: float, width: float) -> str:
     """Where a label is tied so that it stays in the picture."""
     if place < width * 0.15:
         return "start"

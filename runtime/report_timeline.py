@@ -59,7 +59,7 @@ def timeline_page(result: Timeline, *, video: VideoFacts, pictures: Sequence[Key
         section("Step by step", _table(result)),
         section("Pictures of the steps", _film(result, pictures)),
         section("Where no step was seen", _unexplained(result)),
-        section("How to repeat this", repeat([("Video", video)], facts, _how(result))),
+        section("How to repeat this", repeat([("Video", video)], facts, _how(result, facts))),
     ]
     return page(title=f"{word}: {video.name}", body="\n".join(part for part in body if part))
 
@@ -207,7 +207,7 @@ def _unexplained(result: Timeline) -> str:
     return f'<p class="w-soft">Pauses, or work that the script does not name. {rule}</p><ul>{items}</ul>'
 
 
-def _how(result: Timeline) -> list[tuple[str, str]]:
+def _how(result: Timeline, facts: Facts) -> list[tuple[str, str]]:
     settings = ", ".join(f"{name} {value}" for name, value in result.settings.to_dict().items())
     windows = result.windows[0]
     seen = "one window" if len(result.windows) == 1 else f"{len(result.windows)} windows"
@@ -219,6 +219,7 @@ def _how(result: Timeline) -> list[tuple[str, str]]:
             f"{clock_span(result.start, result.end)}, {len(result.times_seconds)} frames, one every "
             f"{result.interval_seconds:.3g} s, in {seen} of {windows.end - windows.start:.1f} s",
         ),
+        ("Sampling", facts.sampling),
         ("Settings", settings),
         ("Model", result.bundle),
         ("Ran on", f"{result.device} ({result.provider}), {result.precision}"),

@@ -261,6 +261,7 @@ def test_every_number_of_a_timeline_is_on_its_page(step_model, step_video, tmp_p
         assert f"{clock_span(part.start, part.end)}, {part.end - part.start:.1f} s" in page.text
     assert len(page.values("src")) == len([step for step in result.steps if step.start is not None])
     assert hashlib.sha256(path.read_bytes()).hexdigest() in page.text
+    assert f"Sampling {step_model.embedder.sampling.key}" in page.text
     assert all(f"{name} {value}" in page.text for name, value in result.settings.to_dict().items())
 
 
