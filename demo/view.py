@@ -11,6 +11,8 @@ from html import escape
 from typing import Any, Final
 
 from ..runtime.clock import clock
+from ..runtime.pictures import scale, share, symbol
+from ..runtime.report_page import METHOD_WORDS
 
 __all__ = [
     "METHOD_WORDS",
@@ -19,10 +21,7 @@ __all__ = [
     "error_view",
     "note_view",
     "notes_list",
-    "scale",
     "section",
-    "share",
-    "symbol",
     "table",
     "verify_view",
 ]
@@ -32,22 +31,6 @@ _HEADLINES: Final = {
     "different": ("Different procedures", "The videos do not show the same steps in the same order."),
     "undecided": ("Undecided", "The videos are too close to the limit, or too unusual, to say."),
 }
-METHOD_WORDS: Final = {
-    "alignment": "moment by moment, in order of time",
-    "vector": "each video as a whole",
-}
-_SYMBOLS: Final = {
-    "same": '<circle cx="24" cy="24" r="21"/><path d="M15 20h18M15 28h18"/>',
-    "different": '<path d="M24 2.5 45.5 24 24 45.5 2.5 24z"/><path d="M15 20h18M15 28h18M29 13 19 35"/>',
-    "undecided": '<rect x="4" y="4" width="40" height="40" rx="6" stroke-dasharray="5 4"/>'
-    '<path d="M19 19a5 5 0 1 1 7 4.6c-1.6.8-2 1.6-2 3.4M24 33v.5"/>',
-    "pass": '<circle cx="24" cy="24" r="21"/><path d="m14 25 7 7 13-15"/>',
-    "fail": '<path d="M24 2.5 45.5 24 24 45.5 2.5 24z"/><path d="m17 17 14 14M31 17 17 31"/>',
-    "error": '<path d="M24 4 45 43H3z"/><path d="M24 18v12M24 36v.5"/>',
-    "note": '<circle cx="24" cy="24" r="21"/><path d="M24 22v13M24 14v.5"/>',
-}
-_SCALE: Final = (680, 112)  # pixels
-_MARGIN: Final = 16
 _CLOSE: Final = 0.25  # of the threshold: a distance that near to it is a close call
 
 
@@ -90,35 +73,6 @@ def note_view(title: str, message: str) -> str:
     return _notice("note", title, message)
 
 
-def symbol(name: str) -> str:
-    """One of the shapes that go with a word; screen readers pass over it."""
-    return f'<svg class="w-symbol" viewBox="0 0 48 48" width="48" height="48" aria-hidden="true">{_SYMBOLS[name]}</svg>'
-
-
-def scale(distance: float, threshold: float) -> str:
-    """A line from alike to unlike with the threshold and the distance on it, as SVG with a text for screen readers."""
-    width, height = _SCALE
-    end = max(2 * threshold, 1.25 * distance, 1e-6)
-    left, right = _MARGIN, width - _MARGIN
-
-    def place(value: float) -> float:
-        return left + (right - left) * value / end
-
-    at, limit = place(distance), place(threshold)
-    text = f"Distance {distance:.3f} on a scale from 0, alike, upwards; up to {threshold:.3f} counts as the same."
-    return f"""<svg class="w-scale" viewBox="0 0 {width} {height}" role="img" aria-label="{text}">
-<rect class="w-near" x="{left}" y="50" width="{limit - left:.1f}" height="16" rx="3"/>
-<path class="w-far" d="{_hatching(limit, right)}"/>
-<rect class="w-far-frame" x="{limit:.1f}" y="50" width="{right - limit:.1f}" height="16" rx="3"/>
-<path class="w-limit" d="M{limit:.1f} 42V74"/>
-<text x="{limit:.1f}" y="92" text-anchor="{_anchor(limit)}">threshold {threshold:.3f}</text>
-<text class="w-zone" x="{left}" y="92">same</text>
-<text class="w-zone" x="{right}" y="92" text-anchor="end">different</text>
-<path class="w-here" d="M{at:.1f} 58l-9-22h18z"/>
-<text class="w-value" x="{at:.1f}" y="24" text-anchor="{_anchor(at)}">distance {distance:.3f}</text>
-</svg>"""
-
-
 def table(rows: Iterable[tuple[str, str]]) -> str:
     """Names and values, both escaped."""
     lines = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
@@ -154,13 +108,6 @@ def _certainty(result: Mapping[str, Any]) -> str:
     if chance is None:
         return call
     return f"{call} For pairs like those of the calibration, the chance of the same procedure is {share(chance)}."
-
-
-def share(chance: float) -> str:
-    """A chance in per cent, never 0 or 100."""
-    if chance < 0.01:
-        return "below 1 %"
-    return "above 99 %" if chance > 0.99 else f"{chance:.0%}".replace("%", " %")
 
 
 def section(title: str, content: str) -> str:
@@ -233,16 +180,3 @@ def _notice(kind: str, title: str, message: str) -> str:
         f'<div class="w-verdict w-{kind}" role="{"alert" if kind == "error" else "note"}">{symbol(kind)}'
         f"<div><h2>{escape(title)}</h2><p>{escape(message)}</p></div></div>"
     )
-
-
-def _anchor(place: float) -> str:
-    """Where a label is tied so that it stays in the picture and off the words at both ends."""
-    width = _SCALE[0]
-    if place < width * 0.15:
-        return "start"
-    return "end" if place > width * 0.85 else "middle"
-
-
-def _hatching(start: float, end: float) -> str:
-    steps = range(int(start) // 8 + 1, int(end) // 8)
-    return "".join(f"M{8 * step} 66l8 -16" for step in steps)

@@ -7,7 +7,8 @@ from html import escape
 from typing import Any, Final
 
 from ..runtime.clock import clock, clock_span
-from .view import details, notes_list, section, share, symbol
+from ..runtime.pictures import share, symbol
+from .view import details, notes_list, section
 
 __all__ = ["timeline_view"]
 

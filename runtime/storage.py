@@ -12,7 +12,15 @@ from typing import BinaryIO
 
 from .errors import OutputError, WeakSVRError
 
-__all__ = ["output_exists", "replace_file", "sha256_of", "sync_directory", "write_bytes", "write_text"]
+__all__ = [
+    "check_writable",
+    "output_exists",
+    "replace_file",
+    "sha256_of",
+    "sync_directory",
+    "write_bytes",
+    "write_text",
+]
 
 
 @contextlib.contextmanager
@@ -42,6 +50,16 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and not isinstance(error, WeakSVRError):
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Check that `path` could be written by `replace_file`, without touching it. Raises `OutputError`."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    os.close(handle)
+    Path(name).unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

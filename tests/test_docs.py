@@ -29,6 +29,7 @@ DOCUMENTS = (
     "docs/gallery.md",
     "docs/gpu.md",
     "docs/match.md",
+    "docs/reports.md",
     "docs/timeline.md",
     "docs/published_checkpoints.md",
     "docs/triton.md",

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import click
 
 from ..errors import WeakSVRError
 
-__all__ = ["TRACEBACK_VARIABLE", "TROUBLE", "one_line", "print_json", "run"]
+__all__ = ["TRACEBACK_VARIABLE", "TROUBLE", "command_line", "one_line", "print_json", "run"]
 
 TROUBLE = 2
 OUTPUT_ERRNOS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -98,6 +99,11 @@ def _discard(stream: IO[str] | None) -> None:
         os.dup2(null, stream.fileno())
     finally:
         os.close(null)
+
+
+def command_line() -> str:
+    """The running command with what was typed behind it, as a shell would take it."""
+    return shlex.join([click.get_current_context().command.name or "", *sys.argv[1:]])
 
 
 def one_line(text: str) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "json_option",
     "method_option",
     "precision_option",
+    "report_option",
     "sampling_option",
     "version_option",
 ]
@@ -94,6 +95,11 @@ def cache_option(function: Function) -> Function:
     return click.option(
         "--no-cache", "cache", flag_value=False, default=True, help="Embed anew; neither use nor fill the cache."
     )(function)
+
+
+def report_option(function: Function) -> Function:
+    """`--report FILE` as `report: str | None`."""
+    return click.option("--report", metavar="FILE.html", help="Also write the result as one page for people.")(function)
 
 
 def json_option(function: Function) -> Function:

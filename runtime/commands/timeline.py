@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .entry import one_line, print_json, run
-from .options import backend_option, bundle_option, device_option, json_option, precision_option, version_option
+from .entry import command_line, one_line, print_json, run
+from .options import (
+    backend_option,
+    bundle_option,
+    device_option,
+    json_option,
+    precision_option,
+    report_option,
+    version_option,
+)
 
 if TYPE_CHECKING:
     from ..timeline import FoundStep, Timeline
@@ -46,6 +54,7 @@ MIN_TEXT, MAX_TEXT = 4, 48
 @backend_option
 @device_option
 @precision_option
+@report_option
 @json_option
 @version_option
 def timeline(
@@ -54,11 +63,9 @@ def timeline(
     *,
     start: float | None,
     end: float | None,
-    whole: float | None,
-    window: float | None,
-    max_unexplained: float | None,
+    report: str | None,
     as_json: bool,
-    **model_options: Any,
+    **options: Any,
 ) -> int:
     """Find the steps of SCRIPT in VIDEO: from when to when each is shown, and whether the script is followed.
 
@@ -67,22 +74,26 @@ def timeline(
 
     Exit code: 0 if every step was found, once, in order, and in its time (PASS); 1 if not (FAIL); 2 on any trouble.
     """
+    from ..report import check_report_path, write_report
     from ..script import read_script
     from ..step_finding import TimelineSettings
     from ..verify import load
 
-    given: dict[str, Any] = {
-        "whole_seconds": whole,
-        "window_seconds": window,
-        "max_unexplained_seconds": max_unexplained,
-    }
+    given = {f"{name}_seconds": options.pop(name) for name in ("whole", "window", "max_unexplained")}
     settings = TimelineSettings(**{name: value for name, value in given.items() if value is not None})
+    if report is not None:
+        check_report_path(report, inputs=(script, video))
     steps = read_script(script)  # if it cannot be read, that is said before anything else takes time
-    result = load(**model_options).timeline(steps, video, start=start, end=end, settings=settings)
+    model = load(**options)
+    result = model.timeline(steps, video, start=start, end=end, settings=settings)
+    if report is not None:
+        write_report(result, report, model=model, command=command_line())
     if as_json:
         print_json(result.to_dict())
     else:
         _print(result)
+        if report is not None:
+            click.echo(f"  report       {one_line(report)}")
     return 0 if result.passed else 1
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .entry import one_line, print_json, run
+from .entry import command_line, one_line, print_json, run
 from .options import (
     backend_option,
     bundle_option,
@@ -15,6 +15,7 @@ from .options import (
     json_option,
     method_option,
     precision_option,
+    report_option,
     sampling_option,
     version_option,
 )
@@ -61,6 +62,7 @@ __all__ = ["main", "verify"]
     "--explain", is_flag=True, help="Tell where the videos differ: what is swapped, missing, repeated, replaced."
 )
 @click.option("--script", metavar="FILE", help="Steps, one a line, to name what differs; implies --explain.")
+@report_option
 @cache_option
 @json_option
 @version_option
@@ -71,6 +73,7 @@ def verify(
     lists: tuple[str, ...],
     method: Any,
     threshold: float | None,
+    report: str | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -90,8 +93,8 @@ def verify(
     out, fresh = options.pop("out"), options.pop("fresh")
     explain, script = options.pop("explain"), options.pop("script")
     if references:
-        if explain or script is not None:
-            raise click.UsageError("--explain and --script are for two videos, A and B, without --reference.")
+        if explain or script is not None or report is not None:
+            raise click.UsageError("--explain, --script and --report are for two videos, A and B, without --reference.")
         if not (videos or lists):
             raise click.UsageError("give the videos to compare with the references, or --list FILE.")
         from ..recordings import read_recordings
@@ -111,18 +114,39 @@ def verify(
     if len(videos) != 2:
         raise click.UsageError("give two videos, A and B, or --reference R and the videos to compare with it.")
     from ..decision import EXIT_CODES
-    from ..script import read_script
-    from ..verify import load
 
-    steps = None if script is None else read_script(script)
-    result = load(**options).verify(
-        *videos, method=method, threshold=threshold, part_a=part_a, part_b=part_b, explain=explain, script=steps
-    )
+    parts = {"part_a": part_a, "part_b": part_b}
+    compare = {**parts, "method": method, "threshold": threshold, "explain": explain or report is not None}
+    result = _verify_two(videos, compare=compare, script=script, report=report, **options)
     if as_json:
         print_json(result.to_json())
     else:
         _print(result)
+        if report is not None:
+            click.echo(f"  {'report':<10} {one_line(report)}")
     return EXIT_CODES[result.verdict]
+
+
+def _verify_two(
+    videos: tuple[str, ...], *, compare: dict[str, Any], script: str | None, report: str | None, **options: Any
+) -> VerifyResult:
+    """The result on A and B, and the report on it if one is asked for."""
+    from ..script import read_script
+    from ..verify import load
+
+    if report is not None:
+        from ..report import check_report_path, write_report
+        from ..video_part import VideoPart
+
+        check_report_path(report, inputs=(*videos, script or ""))
+    steps = None if script is None else read_script(script)
+    model = load(**options)
+    result = model.verify(*videos, script=steps, **compare)
+    if report is not None:
+        bounds = zip(videos, (compare["part_a"], compare["part_b"]), strict=True)
+        compared = [VideoPart(path=path, start=start, end=end) for path, (start, end) in bounds]
+        write_report(result, report, model=model, videos=compared, command=command_line())
+    return result
 
 
 def _print(result: VerifyResult) -> None:

@@ -4,7 +4,8 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from weaksvr.demo.view import busy_view, error_view, note_view, scale, share, table, verify_view
+from weaksvr.demo.view import busy_view, error_view, note_view, table, verify_view
+from weaksvr.runtime.pictures import scale, share
 
 RESULT = {
     "verdict": "same",
