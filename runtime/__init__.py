@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .gallery import Gallery
     from .inspection import Inspection
     from .match import MatchResult
+    from .report import write_report
     from .script import Script, ScriptStep, read_script
     from .spec import PreprocessSpec, SamplingSpec
     from .step_finding import TimelineSettings
@@ -87,6 +88,7 @@ __all__ = [
     "load",
     "open_video",
     "read_script",
+    "write_report",
 ]
 
 _HOMES = MappingProxyType(
@@ -113,6 +115,7 @@ _HOMES = MappingProxyType(
         "load": "verify",
         "open_video": "video",
         "read_script": "script",
+        "write_report": "report",
     }
 )
 
