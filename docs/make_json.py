@@ -42,7 +42,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "gallery-search": ("gallery", "search", "gallery", "--video", "assembly_1.mp4", *DEVICE),
     "embed": ("embed", "assembly_1.mp4", "missing.mp4", "--out", "embeddings.parquet", *DEVICE),
     "calibrate": ("calibrate", "bundle", "--pairs", "pairs.csv", "--out", "calibrated", *DEVICE),
-    "doctor": ("doctor", *DEVICE),
+    "doctor": ("doctor", "bundle", *DEVICE),
     "error": ("verify", "assembly_1.mp4", "missing.mp4", *DEVICE),
 }
 PAIRS = """video_a,video_b,same
