@@ -132,9 +132,7 @@ GOES_ON = ("verify, as recording", "match", "embed", "gallery add")  # a bad vid
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize(
-    ("case", "more"), [*((case, ["--json"]) for case in VIDEOS), ("text", []), ("odd name", [])]
-)
+@pytest.mark.parametrize(("case", "more"), [*((case, ["--json"]) for case in VIDEOS), ("text", []), ("odd name", [])])
 def test_hostile_videos(call, gallery, tmp_path, case, command, more):
     if case == "no permission" and os.geteuid() == 0:
         pytest.skip("root may read everything")
@@ -227,16 +225,18 @@ ON_A_BUNDLE = {
 
 
 @pytest.mark.parametrize("name", ON_A_BUNDLE)
-@pytest.mark.parametrize("damage", [shutil.rmtree, no_manifest, cut_manifest, other_manifest, binary_manifest, cut_network])
+@pytest.mark.parametrize(
+    "damage", [shutil.rmtree, no_manifest, cut_manifest, other_manifest, binary_manifest, cut_network]
+)
 def test_hostile_bundles(call, own_bundle, tmp_path, name, damage):
     damage(own_bundle)
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     code, out, err = call(name, *ON_A_BUNDLE[name], "--json", bundle=own_bundle)
     line = one_clear_line(err)
     assert code == 2
     assert json.loads(out)["error"]["type"] in ("BundleNotFoundError", "BundleIntegrityError", "BundleError")
     assert json.loads(out)["error"]["message"] == line.removeprefix("error: ")
-    assert {path for path in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
 
 
 WRITES = {
@@ -252,9 +252,9 @@ def test_hostile_outputs(call, tmp_path, name, place):
     if place == "full" and not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     Path("folder").mkdir()
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     arguments = [PLACES[place] if word == "OUT" else word for word in WRITES[name]]
     code, out, err = call(name, *arguments, "--json")
     assert code == 2
     assert json.loads(out)["error"]["message"] == one_clear_line(err).removeprefix("error: ")
-    assert {path for path in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
