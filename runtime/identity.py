@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .errors import BundleError, VideoError, VideoNotFoundError
+from .errors import BundleError, VideoError, VideoFormatError, VideoNotFoundError
 from .storage import sha256_of
 from .verify import Model
 
@@ -80,16 +80,20 @@ def content_hash(path: str | os.PathLike[str]) -> str:
     """SHA-256 of what a video consists of, in hex: of a file's bytes; of a folder, the names and hashes of its files.
 
     Raises:
-        VideoError: if it is not there, or cannot be read.
+        VideoError: if it is not there, cannot be read, or is a pipe, socket or device.
     """
     video = Path(path)
     try:
         if not video.is_dir():
+            if video.exists() and not video.is_file():  # reading it might never end
+                raise VideoFormatError(f"{video}: is a pipe, socket or device; only files and folders are read")
             return sha256_of(video)
         files = sorted(file for file in video.iterdir() if file.is_file() and not file.name.startswith("."))
         parts = [f"{sha256_of(file)} {file.name}\n" for file in files]
     except FileNotFoundError as error:
         raise VideoNotFoundError(f"{video}: no such file or folder; check the path") from error
+    except VideoFormatError:
+        raise
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise VideoError(f"{video}: cannot be read: {why}") from error

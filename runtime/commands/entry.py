@@ -1,6 +1,7 @@
 """Where every console script starts and ends: one command in, one exit code out, one clear line on trouble.
 
-Exit code 2 stands for any trouble, as with cmp and diff; 0, 1 and 3 are the command's own, returned as an int.
+Exit code 2 stands for any trouble, as with cmp and diff; 0, 1 and 3 are the command's own, returned as an int. Where
+a command was asked for JSON, trouble is a document on stdout too.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 import click
 
 from ..errors import WeakSVRError
 
-__all__ = ["TRACEBACK_VARIABLE", "TROUBLE", "command_line", "one_line", "print_json", "run"]
+__all__ = ["ERROR_SCHEMA", "TRACEBACK_VARIABLE", "TROUBLE", "command_line", "one_line", "print_json", "run"]
 
+ERROR_SCHEMA: Final = "weaksvr.error/1"
 TROUBLE = 2
 OUTPUT_ERRNOS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRACEBACK_VARIABLE = "WEAKSVR_TRACEBACK"
@@ -32,7 +34,8 @@ def run(command: click.Command) -> NoReturn:
 
     The command's return value is the exit code (None is 0). Whatever goes wrong - bad usage, a `WeakSVRError`, an
     interrupt, a reader that went away, a full disk behind stdout, too little memory, a defect of ours - is one line on
-    stderr and exit code 2, never 1. The environment variable WEAKSVR_TRACEBACK=1 adds the traceback.
+    stderr and exit code 2, never 1. With `--json` stdout has the error document besides, unless it is stdout that
+    cannot be written. The environment variable WEAKSVR_TRACEBACK=1 adds the traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # file names need not be text in the terminal's encoding
@@ -48,6 +51,9 @@ def _exit_code(command: click.Command) -> int:
             sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - whatever it is, the exit code must not be 1
         _report(error)
+        if _wants_json(command, sys.argv[1:]) and not _is_output_error(error):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                print_json(_error_document(error))
     else:
         return code
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -77,6 +83,29 @@ def _report(error: BaseException) -> None:
             click.echo(f"error: {_reason(error)}", err=True)
 
 
+def _wants_json(command: click.Command, arguments: Sequence[str]) -> bool:
+    """Whether `--json` is among the arguments of a command that knows it; they may be wrong in any other way."""
+    options = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
+    if isinstance(command, click.Group):
+        named = next((word for word in options if word in command.commands), None)
+        return named is not None and _wants_json(command.commands[named], options)
+    return "--json" in options and any("--json" in parameter.opts for parameter in command.params)
+
+
+def _error_document(error: BaseException) -> dict[str, Any]:
+    """The error as `weaksvr.error/1`: its kind, and the line that is said of it on stderr, without `error:`."""
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return {"schema": ERROR_SCHEMA, "error": {"type": "Interrupted", "message": _reason(error)}}
+    if isinstance(error, click.ClickException):
+        message = one_line(error.format_message())
+        return {"schema": ERROR_SCHEMA, "error": {"type": "UsageError", "message": message}}
+    return {"schema": ERROR_SCHEMA, "error": {"type": type(error).__name__, "message": _reason(error)}}
+
+
+def _is_output_error(error: BaseException) -> bool:
+    return isinstance(error, OSError) and not isinstance(error, WeakSVRError) and error.errno in OUTPUT_ERRNOS
+
+
 def _reason(error: BaseException) -> str:
     text = one_line(str(error))
     if isinstance(error, WeakSVRError):
@@ -85,7 +114,7 @@ def _reason(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, MemoryError):
         return "out of memory; close other programs, or use fewer or smaller videos at a time"
-    if isinstance(error, OSError) and error.errno in OUTPUT_ERRNOS:
+    if isinstance(error, OSError) and _is_output_error(error):
         return f"the result cannot be written: {error.strerror}"
     return f"unexpected {type(error).__name__}: {text}; rerun with {TRACEBACK_VARIABLE}=1 to see where"
 

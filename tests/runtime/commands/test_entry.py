@@ -15,13 +15,14 @@ PROGRAM = """
 import sys, time
 import click
 from weaksvr.runtime.commands.entry import print_json, run
-from weaksvr.runtime.commands.options import version_option
+from weaksvr.runtime.commands.options import json_option, version_option
 from weaksvr.runtime.errors import OptionError
 
 @click.command()
 @version_option
 @click.argument("what")
-def main(what):
+@json_option
+def main(what, *, as_json):
     if what.isdigit():
         return int(what)
     if what == "none":
@@ -92,6 +93,29 @@ def test_trouble_is_one_line_and_code_2(program, what, line):
     assert found.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (["wrong"], "OptionError", r"a.mp4: is not \x1b[31mgood\x1b[0m"),
+        (["bug"], "KeyError", "unexpected KeyError: 'oops'; rerun with WEAKSVR_TRACEBACK=1 to see where"),
+        (["memory"], "MemoryError", "out of memory; close other programs, or use fewer or smaller videos at a time"),
+        ([], "UsageError", "Missing argument 'WHAT'."),
+        (["0", "1"], "UsageError", "Got unexpected extra argument (1)"),
+    ],
+)
+def test_trouble_as_a_document(program, arguments, kind, message):
+    found = call(program, *arguments, "--json")
+    assert found.returncode == 2
+    assert found.stderr.endswith(f"rror: {message}\n")
+    assert json.loads(found.stdout) == {"schema": "weaksvr.error/1", "error": {"type": kind, "message": message}}
+    assert call(program, *arguments).stdout == ""
+
+
+def test_what_is_no_option_asks_for_no_document(program):
+    found = call(program, "--", "--json", "more")
+    assert (found.returncode, found.stdout) == (2, "")
+
+
 def test_a_traceback_for_those_who_ask(program):
     found = call(program, "bug", env={**os.environ, "WEAKSVR_TRACEBACK": "1"})
     assert found.returncode == 2
@@ -125,11 +149,22 @@ def test_an_interrupt(program):
     assert (process.returncode, stderr) == (2, "error: interrupted\n")
 
 
+def test_an_interrupt_as_a_document(program):
+    process = subprocess.Popen(
+        [sys.executable, program, "interrupt", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=60)
+    assert json.loads(stdout)["error"] == {"type": "Interrupted", "message": "interrupted"}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("what", ["none", "print", "flood", "--help", "--version"])
-def test_a_full_disk(program, what):
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["text", "json"])
+def test_a_full_disk(program, what, more):
     with Path("/dev/full").open("w") as full:
-        found = call(program, what, stdout=full)
+        found = call(program, what, *more, stdout=full)
     assert found.returncode == 2
     assert found.stderr == "error: the result cannot be written: No space left on device\n"
 
