@@ -42,9 +42,8 @@ from numpy.typing import NDArray
 from weaksvr.runtime.sampling import uniform_indices
 from weaksvr.runtime.storage import write_text
 from weaksvr.runtime.video import open_video, shorter_side_size
-from weaksvr.runtime.video_av1 import without_unreferred
+from weaksvr.runtime.video_decode import packets_to_decode
 from weaksvr.runtime.video_index import SKIP_CODECS, plan_runs
-from weaksvr.runtime.video_packets import packet_of, sequence_of
 
 SIZE = 224
 FRAME_COUNTS = (16, 48)
@@ -136,27 +135,17 @@ def _timed(read: Any, job: dict[str, Any], threads: int) -> dict[str, Any]:
 def _decoding_alone(path: str, indices: list[int]) -> float:
     """Processor seconds that FFmpeg's decoder itself needs for the pictures that weaksvr decodes, one thread."""
     with open_video(path, num_threads=1) as video:
-        reader, decoder = video._reader, video._source.decoder
-        wanted = sorted({int(video._index.packet[index]) for index in indices})
+        wanted = video._index.packet[sorted(set(indices))]
         cpu = 0.0
-        for run in plan_runs(reader.table, wanted, earlier_keys=0, gap=video._gap):
-            packets = list(itertools.islice(reader.read(run.start), run.stop - run.start))
-            sequence, codec = sequence_of(video._source), video._source.codec
-            decoder.flush_buffers()
-            for row, packet in packets:
-                needed = row in run.needed
-                if codec in SKIP_CODECS and codec != "libdav1d":
-                    decoder.skip_frame = "DEFAULT" if needed else "NONREF"
-                data = b"" if needed else without_unreferred(memoryview(packet), sequence)
-                if sequence is not None and not needed and not data:
-                    continue
-                given = packet if sequence is None or needed else packet_of(data, like=packet)
+        for run in plan_runs(video._reader.table, wanted, earlier_keys=0, gap=video._gap):
+            video._source.decoder.flush_buffers()
+            packets = packets_to_decode(
+                video._source, video._reader, run, set(indices), skip=video._source.codec in SKIP_CODECS
+            )
+            for packet in itertools.chain((packet for _, packet in packets), [None]):
                 start = _processor_seconds()
-                decoder.decode(given)
+                video._source.decoder.decode(packet)
                 cpu += _processor_seconds() - start
-            start = _processor_seconds()
-            decoder.decode(None)
-            cpu += _processor_seconds() - start
     return cpu
 
 

@@ -47,7 +47,7 @@ same peer.
 "decoder alone" is what FFmpeg's decoder needs for just the pictures that weaksvr gives to it: no exact reader that uses
 this decoder can be faster without knowing more of the pictures than that others refer to them. What lies between is
 opening, listing the packets and converting the frames. The scaler is part of the contract: bicubic with all digits, as
-the networks were trained; decord and OpenCV scale in coarser and cheaper ways, which tells at 48 frames of 2160 lines.
+the networks were trained; decord scales in a coarser and cheaper way, which tells at 48 frames of 2160 lines.
 
 How much `segment` can save is a matter of the groups of pictures. In the one-minute clip sixteen segments of 94 frames
 lie across six groups of 250. To come to the first frame of each segment, 443 pictures must be decoded; for the middles,

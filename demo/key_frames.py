@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from ..runtime.alignment import alignment_path
+from ..runtime.alignment import alignment_path, unit_rows
 from ..runtime.embedder import VideoEmbedding
+from ..runtime.key_frames import picture_address
 from ..runtime.video import open_video
 
 __all__ = ["aligned_columns", "pictures_at", "strip"]
@@ -21,7 +18,6 @@ __all__ = ["aligned_columns", "pictures_at", "strip"]
 COLUMNS: Final = 8
 PICTURE_SIZE: Final = 144  # pixels of the shorter side
 _MAX_ASPECT: Final = 4.0
-_JPEG_QUALITY: Final = 80
 
 
 def aligned_columns(a: VideoEmbedding, b: VideoEmbedding, *, columns: int = COLUMNS) -> list[dict[str, Any]]:
@@ -32,7 +28,7 @@ def aligned_columns(a: VideoEmbedding, b: VideoEmbedding, *, columns: int = COLU
         videos' alignment distance would be if they were everywhere as unlike as they are here and next to here.
     """
     path = alignment_path(a.frame_features, b.frame_features)  # (L, 2)
-    first, second = _unit(a.frame_features)[path[:, 0]], _unit(b.frame_features)[path[:, 1]]
+    first, second = unit_rows(a.frame_features)[path[:, 0]], unit_rows(b.frame_features)[path[:, 1]]
     costs = 1.0 - (first * second).sum(axis=1)  # (L,)
     per_cell = len(path) / (len(a.frame_features) + len(b.frame_features))
     found = []
@@ -58,7 +54,7 @@ def pictures_at(path: str | os.PathLike[str], frames: Sequence[int]) -> list[str
         OptionError: for a frame that it does not have.
     """
     with open_video(path, num_threads=1) as video:
-        return [_jpeg(picture) for picture in video.frames(frames, size=_size(video.height, video.width))]
+        return [picture_address(picture) for picture in video.frames(frames, size=_size(video.height, video.width))]
 
 
 def strip(path: str | os.PathLike[str], *, pictures: int) -> list[str]:
@@ -72,15 +68,3 @@ def _size(height: int, width: int) -> tuple[int, int]:
     """Of a picture: the video's form, unless that is extremely long."""
     longer = round(PICTURE_SIZE * min(_MAX_ASPECT, max(height, width) / min(height, width)))
     return (PICTURE_SIZE, longer) if width >= height else (longer, PICTURE_SIZE)
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    values = features.astype(np.float64)
-    unit: NDArray[np.float64] = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return unit

@@ -15,6 +15,8 @@ __all__ = [
     "alignment_distances",
     "alignment_path",
     "monotonic_viterbi",
+    "unit_features",
+    "unit_rows",
     "vector_distance",
     "vector_distances",
 ]
@@ -32,7 +34,7 @@ def vector_distance(a: ArrayLike, b: ArrayLike) -> float:
     Raises:
         OptionError: if the shapes do not fit, or a vector is zero or not finite.
     """
-    first, second = _unit(a, "a", dims=1), _unit(b, "b", dims=1)
+    first, second = unit_features(a, "a", dims=1), unit_features(b, "b", dims=1)
     return float(vector_distances(first[None], second[None])[0])
 
 
@@ -48,7 +50,7 @@ def vector_distances(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     Raises:
         OptionError: as `vector_distance` does.
     """
-    first, second = _unit(a, "a", dims=2), _unit(b, "b", dims=2)
+    first, second = unit_features(a, "a", dims=2), unit_features(b, "b", dims=2)
     if first.shape != second.shape:
         raise OptionError(f"vectors of shapes {first.shape} and {second.shape} cannot be compared; they must be equal")
     distances: NDArray[np.float64] = np.minimum(np.linalg.norm(first - second, axis=-1), 2.0)
@@ -71,7 +73,7 @@ def alignment_distance(a: ArrayLike, b: ArrayLike) -> float:
     Raises:
         OptionError: if the shapes do not fit, there is no frame, or a feature is zero or not finite.
     """
-    total = _cumulative_cost(_unit(a, "a", dims=2)[None], _unit(b, "b", dims=2)[None])
+    total = _cumulative_cost(unit_features(a, "a", dims=2)[None], unit_features(b, "b", dims=2)[None])
     return float(total[-1, -1, 0] / sum(total.shape[:2]))
 
 
@@ -98,7 +100,7 @@ def alignment_distances(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     distances = np.empty(len(first))
     for start in range(0, len(first), step):
         chunk = slice(start, start + step)
-        total = _cumulative_cost(_unit(first[chunk], "a", dims=3), _unit(second[chunk], "b", dims=3))
+        total = _cumulative_cost(unit_features(first[chunk], "a", dims=3), unit_features(second[chunk], "b", dims=3))
         distances[chunk] = total[-1, -1] / (frames_a + frames_b)
     return distances
 
@@ -118,7 +120,7 @@ def alignment_path(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
     Raises:
         OptionError: as `alignment_distance` does.
     """
-    total = _cumulative_cost(_unit(a, "a", dims=2)[None], _unit(b, "b", dims=2)[None])[..., 0]
+    total = _cumulative_cost(unit_features(a, "a", dims=2)[None], unit_features(b, "b", dims=2)[None])[..., 0]
     i, j = total.shape[0] - 1, total.shape[1] - 1
     path = [(i, j)]
     while i > 0 or j > 0:
@@ -179,8 +181,25 @@ def _check_shape(values: NDArray[np.float64], name: str, *, dims: int) -> None:
         raise OptionError(f"{name} of shape {values.shape} must be {shape} and not empty")
 
 
-def _unit(features: ArrayLike, name: str, *, dims: int) -> NDArray[np.float64]:
-    """Features scaled to length 1 along the last axis."""
+def unit_rows(features: ArrayLike) -> NDArray[np.float64]:
+    """Features scaled to length 1 along the last axis, float64 of the same shape; one that is 0 stays 0."""
+    values = np.asarray(features, dtype=np.float64)
+    lengths = np.linalg.norm(values, axis=-1, keepdims=True)
+    unit: NDArray[np.float64] = values / np.where(lengths > 0, lengths, 1.0)
+    return unit
+
+
+def unit_features(features: ArrayLike, name: str, *, dims: int) -> NDArray[np.float64]:
+    """Features scaled to length 1 along the last axis, none of them 0.
+
+    Args:
+        features: float, of `dims` dimensions.
+        name: what they are, for errors.
+        dims: 1, 2 or 3.
+
+    Raises:
+        OptionError: if the shape does not fit, or a feature is zero or not finite.
+    """
     values = np.asarray(features, dtype=np.float64)
     _check_shape(values, name, dims=dims)
     if not np.isfinite(values).all():

@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .alignment import unit_rows
 from .embedder import CHUNK, Embedder
 from .errors import BundleError, OptionError, TooFewFramesError, VideoError
 from .preprocess import normalize, read_frames
@@ -197,7 +198,7 @@ class DenseVideo:
             if summed is not None:
                 weighted[: len(summed)] += summed
             done = length if number + 1 == len(plan.windows) else int(plan.windows[number + 1, 0]) - start
-            yield _unit(weighted[:done]).astype(np.float32)
+            yield unit_rows(weighted[:done]).astype(np.float32)
             summed = weighted[done:]
 
     def _vision(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -216,7 +217,7 @@ class DenseVideo:
         values = rows.reshape(T * P, -1).astype(np.float64)
         if not values.any(axis=1).all():
             raise VideoError(f"{self.path}: the network sees nothing in it (all features are 0); use another video")
-        return _unit(values)
+        return unit_rows(values)
 
     def _run(self, role: str, **inputs: NDArray[Any]) -> NDArray[Any]:
         backend = self._embedder.backend
@@ -233,10 +234,3 @@ class DenseVideo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._video.close()
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows scaled to length 1; one that opposite features cancelled out stays 0."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: NDArray[np.float64] = rows / np.where(lengths > 0, lengths, 1.0)
-    return scaled

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .alignment import alignment_path
+from .alignment import alignment_path, unit_rows
 from .embedder import TextEmbedding, VideoEmbedding
 from .errors import OptionError, VideoError
 from .explain_words import Span, Telling, summary, tell
@@ -199,9 +199,9 @@ def explain(
 def _explain(
     a: VideoEmbedding, b: VideoEmbedding, same: bool | None, script: TextEmbedding | None, alike: float
 ) -> Explanation:
-    features = _unit(a.frame_features), _unit(b.frame_features)
+    features = unit_rows(a.frame_features), unit_rows(b.frame_features)
     texts = () if script is None else script.steps
-    known = None if script is None else _unit(script.sentence_features)
+    known = None if script is None else unit_rows(script.sentence_features)
     stretches = label_stretches(*features, texts=known, alike=alike)
     labels = [[stretch.label for stretch in each] for each in stretches]
     changes = compare_labels(labels[0], labels[1], named=len(texts))
@@ -236,12 +236,6 @@ def _explain(
 
 def _rank(video: VideoEmbedding) -> tuple[bytes, bytes]:
     return video.frame_features.tobytes(), video.times_seconds.tobytes()
-
-
-def _unit(features: NDArray[np.float32]) -> Floats:
-    values = features.astype(np.float64)
-    unit: Floats = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return unit
 
 
 def _edges(times: Floats) -> Floats:

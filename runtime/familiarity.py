@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .abstention import Familiarity
+from .alignment import unit_rows
 from .errors import BundleError, OptionError
 
 __all__ = ["MIN_VIDEOS", "describe_videos", "knows", "strangeness"]
@@ -47,7 +48,7 @@ def strangeness(known: Familiarity, frame_features: NDArray[np.float32]) -> floa
             f"the calibration's videos have features of {len(known.mean)} dimensions, this one has "
             f"{frame_features.shape[-1]}; calibrate the bundle again"
         )
-    return float(_strangeness(known, _unit(frame_features[None]))[0])
+    return float(_strangeness(known, unit_rows(frame_features[None]))[0])
 
 
 def knows(known: Familiarity, frame_features: NDArray[np.float32]) -> bool:
@@ -71,7 +72,7 @@ def describe_videos(frame_features: Sequence[NDArray[np.float32]], groups: Seque
             f"{len(frame_features)} videos are too few to say which other ones are unlike them; calibrate with at "
             f"least {MIN_VIDEOS}, or without --abstain"
         )
-    unit = _unit(np.stack(frame_features))
+    unit = unit_rows(np.stack(frame_features))
     fold = np.asarray(groups)
     if len(set(groups)) < 3:
         fold = np.arange(len(unit)) % _FOLDS
@@ -108,11 +109,6 @@ def _fitted(unit: Floats) -> Familiarity:
         limit=0.0,
         videos=len(unit),
     )
-
-
-def _unit(features: NDArray[Any]) -> Floats:
-    values = features.astype(np.float64)
-    return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True), dtype=np.float64)
 
 
 def _rounded(values: Floats) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .alignment import unit_features
 from .embedder import TextEmbedding, VideoEmbedding
 from .errors import OptionError
 from .spec import METHODS, Method
@@ -72,7 +73,9 @@ def paragraph_scores(vectors: ArrayLike, paragraph: ArrayLike) -> NDArray[np.flo
     Raises:
         OptionError: if the shapes do not fit, or a vector has no direction.
     """
-    scores: NDArray[np.float64] = _cosines(_unit(vectors, "vectors", 2), _unit(paragraph, "paragraph", 1))
+    scores: NDArray[np.float64] = _cosines(
+        unit_features(vectors, "vectors", dims=2), unit_features(paragraph, "paragraph", dims=1)
+    )
     return scores
 
 
@@ -94,7 +97,7 @@ def step_scores(frame_features: ArrayLike, sentence_features: ArrayLike) -> NDAr
         OptionError: if the shapes do not fit, there is no frame or step, or a feature has no direction.
     """
     frames = np.asarray(frame_features)
-    sentences = _unit(sentence_features, "sentence_features", 2)
+    sentences = unit_features(sentence_features, "sentence_features", dims=2)
     if frames.ndim != 3 or 0 in frames.shape[1:]:
         raise OptionError(f"frame_features of shape {frames.shape} must be (B, T, D), with at least one frame")
     repeats = -(-len(sentences) // frames.shape[1])
@@ -102,7 +105,7 @@ def step_scores(frame_features: ArrayLike, sentence_features: ArrayLike) -> NDAr
     count = max(1, _VALUES_AT_ONCE // each)
     scores = np.empty((len(frames), len(sentences)))
     for start in range(0, len(frames), count):
-        cosines = _cosines(_unit(frames[start : start + count], "frame_features", 3), sentences.T)
+        cosines = _cosines(unit_features(frames[start : start + count], "frame_features", dims=3), sentences.T)
         scores[start : start + count] = _in_order(np.repeat(cosines, repeats, axis=1))
     return scores
 
@@ -131,15 +134,3 @@ def _cosines(units: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
     if units.shape[-1] != others.shape[0]:
         raise OptionError(f"features of {units.shape[-1]} and {others.shape[0]} dimensions come from different models")
     return np.clip(units @ others, -1.0, 1.0)
-
-
-def _unit(features: ArrayLike, name: str, dims: int) -> NDArray[np.float64]:
-    values = np.asarray(features, dtype=np.float64)
-    if values.ndim != dims or 0 in values.shape[-min(2, dims) :]:
-        raise OptionError(f"{name} of shape {values.shape} must have {dims} dimensions, none of them empty")
-    largest = np.abs(values).max(axis=-1, keepdims=True)
-    if not (np.isfinite(largest) & (largest > 0)).all():
-        raise OptionError(f"{name} hold a feature that is zero or not finite, so that it has no direction")
-    scaled = values / largest  # keeps the squares from overflowing or vanishing
-    unit: NDArray[np.float64] = scaled / np.linalg.norm(scaled, axis=-1, keepdims=True)
-    return unit

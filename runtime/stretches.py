@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .alignment import unit_rows
+
 __all__ = ["ALIKE", "CUT_COST", "NAMED", "PERHAPS", "Stretch", "cut", "label_stretches"]
 
 CUT_COST: Final = 0.038
@@ -121,7 +123,7 @@ def _group(sums: Floats, weights: Floats, alike: float) -> NDArray[np.int64]:
     Returns:
         int64 (S,), numbers of the groups, in the order in which they first occur.
     """
-    directions = _directions(sums) * weights[:, None]
+    directions = unit_rows(sums) * weights[:, None]
     linked = directions @ directions.T  # sum over the stretches of both groups of weight * weight * cosine
     sizes = weights.copy()
     group = np.arange(len(sums))
@@ -149,7 +151,7 @@ def _named(sums: Floats, groups: NDArray[np.int64], texts: Floats) -> NDArray[np
     """
     count = int(groups.max()) + 1
     of_group = np.stack([sums[groups == group].sum(axis=0) for group in range(count)])  # (G, D)
-    cosines = _directions(of_group) @ texts.T  # (G, K)
+    cosines = unit_rows(of_group) @ texts.T  # (G, K)
     first = [int(np.flatnonzero((texts == text).all(axis=1))[0]) for text in texts]
     labels = [
         first[int(np.argmax(row))] if row.max() >= NAMED else len(texts) + group for group, row in enumerate(cosines)
@@ -161,10 +163,3 @@ def _named(sums: Floats, groups: NDArray[np.int64], texts: Floats) -> NDArray[np
         if labels[group] >= len(texts) and first[step] not in labels:
             labels[group] = first[step]
     return np.array(labels, dtype=np.int64)[groups]
-
-
-def _directions(sums: Floats) -> Floats:
-    """Rows scaled to length 1; one that points nowhere stays so."""
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    directions: Floats = sums / np.where(lengths > 0, lengths, 1.0)
-    return directions

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .alignment import unit_rows
 from .clock import clock_span
 from .dense import DenseVideo
 from .embedder import Embedder
@@ -228,12 +229,10 @@ def _cosines(dense: DenseVideo, embedder: Embedder, texts: Sequence[str]) -> NDA
 def _unit_texts(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float64]:
     """float64 (U, D), rows of length 1. Raises `BundleError` if a text has no direction."""
     features = embedder.embed_text(texts).sentence_features.astype(np.float64)
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    for text, length in zip(texts, lengths[:, 0], strict=True):
-        if not length > 0:
+    for text, feature in zip(texts, features, strict=True):
+        if not feature.any():
             raise BundleError(f"step {text!r}: the text network makes nothing of it (all features are 0); reword it")
-    unit: NDArray[np.float64] = features / lengths
-    return unit
+    return unit_rows(features)
 
 
 def _steps(script: Script, found: Findings, edges: NDArray[np.float64]) -> tuple[FoundStep, ...]:

@@ -18,7 +18,16 @@ from .video_av1 import sequence_in_effect, without_unreferred
 from .video_index import NO_TIME, FrameIndex, PacketTable, Run
 from .video_packets import DamageLog, PacketReader, Source, packet_of, sequence_of
 
-__all__ = ["Begun", "FrameSink", "begin", "count_pictures", "decode_counted", "decode_run", "pictures"]
+__all__ = [
+    "Begun",
+    "FrameSink",
+    "begin",
+    "count_pictures",
+    "decode_counted",
+    "decode_run",
+    "packets_to_decode",
+    "pictures",
+]
 
 FrameSink = Callable[[int, VideoFrame], None]
 """Takes the number of a displayed frame and the frame."""
@@ -140,7 +149,7 @@ def decode_run(
         if row >= trusted:
             damage.note(UNDECODABLE, row)
 
-    rows = _rows_while_missing(source, reader, run, missing, skip=skip)
+    rows = packets_to_decode(source, reader, run, missing, skip=skip)
     if begun is not None:
         rows = ((row, packet) for row, packet in rows if row >= begun.next_row)
     for frame in pictures(source.decoder, rows, on_error, begun=begun):
@@ -156,7 +165,7 @@ def decode_run(
     return None if missing else damage.log(expected)
 
 
-def _rows_while_missing(
+def packets_to_decode(
     source: Source, reader: PacketReader, run: Run, missing: set[int], *, skip: bool
 ) -> Iterator[tuple[int, Packet[VideoStream]]]:
     """The packets of a run, until its end or until nothing is missing any more; tells the decoder what to pass over."""

@@ -13,11 +13,7 @@ import click
 
 from ...runtime.commands.entry import run
 from ...runtime.commands.options import (
-    backend_option,
-    bundle_option,
-    device_option,
-    precision_option,
-    sampling_option,
+    model_options,
     version_option,
 )
 
@@ -40,11 +36,7 @@ _MB = 2**20
 @click.option("--max-seconds", type=float, default=600, show_default=True, help="Duration of a video.")
 @click.option("--time-limit", type=float, default=60, show_default=True, help="Seconds of work on one request.")
 @click.option("--gallery", metavar="DIR", help="Gallery that visitors may search.  [default: the example clips]")
-@bundle_option
-@sampling_option
-@backend_option
-@device_option
-@precision_option
+@model_options
 @version_option
 def demo(
     *,

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .entry import one_line, print_json, run
-from .options import backend_option, device_option, json_option, precision_option, sampling_option, version_option
+from .options import (
+    json_option,
+    running_options,
+    sampling_option,
+    version_option,
+)
 
 if TYPE_CHECKING:
     from ..calibrate import CalibrationResult
@@ -54,9 +59,7 @@ _NAMES = {
     "--out", type=click.Path(path_type=Path), help="Write a calibrated copy of BUNDLE there.  [default: BUNDLE]"
 )
 @sampling_option
-@backend_option
-@device_option
-@precision_option
+@running_options
 @json_option
 @version_option
 def calibrate(

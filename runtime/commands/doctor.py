@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from .entry import TROUBLE, one_line, print_json, run
-from .options import backend_option, device_option, json_option, precision_option, version_option
+from .options import (
+    json_option,
+    running_options,
+    version_option,
+)
 
 if TYPE_CHECKING:
     from ..doctor.findings import Report
@@ -18,9 +22,7 @@ __all__ = ["doctor", "main"]
 
 @click.command(name="weaksvr-doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("bundle", required=False)
-@backend_option
-@device_option
-@precision_option
+@running_options
 @json_option
 @version_option
 def doctor(bundle: str | None, *, as_json: bool, **wanted: Any) -> int:

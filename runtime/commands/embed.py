@@ -8,13 +8,10 @@ import click
 
 from .entry import one_line, print_json, run
 from .options import (
-    backend_option,
-    bundle_option,
     cache_option,
-    device_option,
     json_option,
-    precision_option,
-    sampling_option,
+    model_options,
+    threads_option,
     version_option,
 )
 from .progress import Reporter
@@ -32,14 +29,8 @@ __all__ = ["embed", "main"]
 @list_option
 @click.option("--frames", is_flag=True, help="Also write the features of the sampled frames.")
 @click.option("--fresh", is_flag=True, help="Embed everything anew; reuse nothing of earlier runs.")
-@click.option(
-    "--threads", "num_threads", type=int, metavar="N", help="For decoding and networks together.  [default: all cores]"
-)
-@bundle_option
-@sampling_option
-@backend_option
-@device_option
-@precision_option
+@threads_option
+@model_options
 @cache_option
 @json_option
 @version_option

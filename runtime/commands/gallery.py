@@ -9,12 +9,9 @@ import click
 
 from .entry import TROUBLE, one_line, print_json, run
 from .options import (
-    backend_option,
-    bundle_option,
-    device_option,
     json_option,
-    precision_option,
-    sampling_option,
+    model_options,
+    threads_option,
     version_option,
 )
 from .videos import list_option, video_arguments
@@ -49,14 +46,8 @@ def gallery() -> None:
 @list_option
 @click.option("--set", "metadata", multiple=True, metavar="KEY=VALUE", help="Metadata of all these videos.")
 @click.option("--frames", is_flag=True, help="Also keep features of frames, for search with --method alignment.")
-@click.option(
-    "--threads", "num_threads", type=int, metavar="N", help="For decoding and networks together.  [default: all cores]"
-)
-@bundle_option
-@sampling_option
-@backend_option
-@device_option
-@precision_option
+@threads_option
+@model_options
 @json_option
 def _add(
     uri: str,
@@ -115,11 +106,7 @@ def _add(
     "--candidates", type=int, metavar="N", help="Nearest vectors that alignment has a closer look at.  [default: 100]"
 )
 @click.option("--exact", is_flag=True, help="Compare all vectors, also where there is an index.")
-@bundle_option
-@sampling_option
-@backend_option
-@device_option
-@precision_option
+@model_options
 @json_option
 def _search(
     uri: str,

@@ -8,13 +8,10 @@ import click
 
 from .entry import TROUBLE, one_line, print_json, run
 from .options import (
-    backend_option,
-    bundle_option,
     cache_option,
-    device_option,
     json_option,
-    precision_option,
-    sampling_option,
+    model_options,
+    threads_option,
     version_option,
 )
 from .videos import list_option, video_arguments
@@ -37,14 +34,8 @@ __all__ = ["main", "match"]
     type=click.Choice(["vector", "alignment"]),
     help="The whole text at once, or step by step in order.  [default: alignment]",
 )
-@click.option(
-    "--threads", "num_threads", type=int, metavar="N", help="For decoding and networks together.  [default: all cores]"
-)
-@bundle_option
-@sampling_option
-@backend_option
-@device_option
-@precision_option
+@threads_option
+@model_options
 @cache_option
 @json_option
 @version_option

@@ -16,9 +16,12 @@ __all__ = [
     "device_option",
     "json_option",
     "method_option",
+    "model_options",
     "precision_option",
     "report_option",
+    "running_options",
     "sampling_option",
+    "threads_option",
     "version_option",
 ]
 
@@ -78,6 +81,27 @@ def sampling_option(function: Function) -> Function:
         type=click.Choice(["uniform", "three-view", "segment"]),
         help="Which frames are looked at: the middle of every segment, three a segment, or of every segment the one "
         "that is decoded fastest.  [default: the bundle's choice]",
+    )(function)
+
+
+def running_options(function: Function) -> Function:
+    """`--backend`, `--device`, `--precision`."""
+    return backend_option(device_option(precision_option(function)))
+
+
+def model_options(function: Function) -> Function:
+    """`--bundle`, `--sampling` and the `running_options`: with these a command loads a model."""
+    return bundle_option(sampling_option(running_options(function)))
+
+
+def threads_option(function: Function) -> Function:
+    """`--threads N` as `num_threads: int | None`; None takes all cores."""
+    return click.option(
+        "--threads",
+        "num_threads",
+        type=int,
+        metavar="N",
+        help="For decoding and networks together.  [default: all cores]",
     )(function)
 
 

@@ -8,12 +8,10 @@ import click
 
 from .entry import command_line, one_line, print_json, run
 from .options import (
-    backend_option,
     bundle_option,
-    device_option,
     json_option,
-    precision_option,
     report_option,
+    running_options,
     version_option,
 )
 
@@ -51,9 +49,7 @@ MIN_TEXT, MAX_TEXT = 4, 48
     help="Fail a video that shows no step of the script for longer than this.  [default: any time is allowed]",
 )
 @bundle_option
-@backend_option
-@device_option
-@precision_option
+@running_options
 @report_option
 @json_option
 @version_option

@@ -8,15 +8,12 @@ import click
 
 from .entry import command_line, one_line, print_json, run
 from .options import (
-    backend_option,
-    bundle_option,
     cache_option,
-    device_option,
     json_option,
     method_option,
-    precision_option,
+    model_options,
     report_option,
-    sampling_option,
+    threads_option,
     version_option,
 )
 
@@ -48,16 +45,10 @@ __all__ = ["main", "verify"]
 @click.option("--end", type=float, metavar="SECONDS", help="Look at B, or every VIDEO, up to there.")
 @click.option("--reference-start", type=float, metavar="SECONDS", help="Look at A, or every R, from there on.")
 @click.option("--reference-end", type=float, metavar="SECONDS", help="Look at A, or every R, up to there.")
-@click.option(
-    "--threads", "num_threads", type=int, metavar="N", help="For decoding and networks together.  [default: all cores]"
-)
-@bundle_option
+@threads_option
 @method_option
 @click.option("--threshold", type=float, help="Largest distance of a same pair.  [default: the bundle's]")
-@backend_option
-@device_option
-@precision_option
-@sampling_option
+@model_options
 @click.option(
     "--explain", is_flag=True, help="Tell where the videos differ: what is swapped, missing, repeated, replaced."
 )

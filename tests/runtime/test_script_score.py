@@ -100,10 +100,10 @@ def test_no_video_has_no_score(method):
         (lambda: script_scores([video_of(np.empty((0, 2)))], text_of(np.eye(2))), "at least one frame"),
         (lambda: step_scores(np.ones((1, 2, 3)), np.ones((2, 4))), "3 and 4 dimensions come from different models"),
         (lambda: step_scores(np.ones((2, 3)), np.ones((2, 3))), r"must be \(B, T, D\)"),
-        (lambda: step_scores(np.ones((1, 2, 3)), np.ones((0, 3))), "none of them empty"),
-        (lambda: step_scores(np.zeros((1, 2, 3)), np.ones((2, 3))), "zero or not finite"),
-        (lambda: step_scores(np.full((1, 2, 3), np.nan), np.ones((2, 3))), "zero or not finite"),
-        (lambda: paragraph_scores(np.ones((1, 3)), np.full(3, np.inf)), "zero or not finite"),
+        (lambda: step_scores(np.ones((1, 2, 3)), np.ones((0, 3))), "not empty"),
+        (lambda: step_scores(np.zeros((1, 2, 3)), np.ones((2, 3))), "zero vector"),
+        (lambda: step_scores(np.full((1, 2, 3), np.nan), np.ones((2, 3))), "NaN or infinite"),
+        (lambda: paragraph_scores(np.ones((1, 3)), np.full(3, np.inf)), "NaN or infinite"),
     ],
 )
 def test_what_is_refused(call, match):

@@ -10,10 +10,8 @@ import click
 
 from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import (
-    backend_option,
-    device_option,
     json_option,
-    precision_option,
+    running_options,
     sampling_option,
     version_option,
 )
@@ -93,9 +91,7 @@ def _print(result: EvaluationResult, effect: str) -> None:
 @click.argument("run_or_bundle", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Dataset folder.")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
-@backend_option
-@device_option
-@precision_option
+@running_options
 @sampling_option
 @json_option
 @version_option
