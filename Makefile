@@ -1,4 +1,8 @@
 PYTHON ?= python3
+# A download that breaks off is begun anew; what is complete by then comes out of pip's cache.
+again = for wait in 10 30 60 0; do { $(1); } && break; test $$wait -gt 0 || exit 1; \
+	echo "trying again in $$wait s" >&2; sleep $$wait; done
+COMMA := ,
 RUNTIME := .venv/runtime
 DEV := .venv/dev
 
@@ -15,14 +19,14 @@ help:
 
 $(RUNTIME)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(RUNTIME)
-	$(RUNTIME)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu]'
+	@$(call again,$(RUNTIME)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu]')
 	@touch $@
 
 $(DEV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
-	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@$(call again,$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1')
 	@echo "installing the development environment (torch and its libraries are several GB)"
-	$(DEV)/bin/python -m pip install --quiet -c constraints.txt -e '.[cpu,train,export,demo]' --group dev
+	@$(call again,$(DEV)/bin/python -m pip install --quiet -c constraints.txt -e '.[cpu$(COMMA)train$(COMMA)export$(COMMA)demo]' --group dev)
 	@touch $@
 
 verify: $(RUNTIME)/.installed

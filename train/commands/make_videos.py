@@ -27,6 +27,7 @@ def _available_cores() -> int:
 @click.option("--train", type=int, default=0, show_default=True, metavar="N", help="Number of training videos.")
 @click.option("--val", type=int, default=0, show_default=True, metavar="N", help="Number of validation videos.")
 @click.option("--test", type=int, default=0, show_default=True, metavar="N", help="Number of test videos.")
+@click.option("--takes", type=int, default=1, show_default=True, metavar="N", help="Training videos of each procedure.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The same seed, the same videos.")
 @click.option("--size", type=int, default=160, show_default=True, metavar="PIXELS", help="Side of the square frames.")
 @click.option("--workers", type=int, metavar="N", help="Processes that render.  [default: one a core]")
@@ -35,8 +36,9 @@ def _available_cores() -> int:
 def command(out: Path, *, workers: int | None, as_json: bool, **numbers: int) -> None:
     """Render videos of procedures on a workbench, with scripts, pairs and matching tests, into the new folder OUT.
 
-    Val and test show tasks and procedures that train never shows; 15 videos make a full task there, 5 in train. The
-    folder is complete or absent. OUT must be absent or empty: nothing is overwritten.
+    Val and test show tasks and procedures that train never shows; 15 videos make a full task there, and 5 in train,
+    or 5 times --takes, which training on pairs of one procedure needs. The folder is complete or absent. OUT must be
+    absent or empty: nothing is overwritten.
     """
     from rich.console import Console
     from rich.progress import (

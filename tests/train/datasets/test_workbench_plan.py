@@ -71,3 +71,11 @@ def test_matching_has_one_right_candidate_of_five_procedures():
             for name, text in zip(right, question.texts, strict=True)
         )
     assert len({question.answer for question in questions}) == 5
+
+
+def test_takes_are_videos_of_the_same_procedure_task_by_task():
+    plans = plan_split("train", 60, seed=0, takes=6)
+    counts = Counter(plan.procedure.name for plan in plans)
+    assert set(counts.values()) == {6}
+    assert [plan.task.name for plan in plans] == ["train-0000"] * 30 + ["train-0001"] * 30
+    assert {plan.procedure for plan in plan_split("train", 10, seed=0)} == {plan.procedure for plan in plans}

@@ -107,6 +107,7 @@ def test_a_full_test_task_has_matching(tmp_path):
         ({"seed": -3}, r"--seed -3: a seed cannot be negative"),
         ({"size": 65}, r"--size 65: must be even"),
         ({"size": 32}, r"--size 32: must be even and in 64..1024"),
+        ({"takes": 0}, r"--takes 0: every procedure is shown at least once"),
         ({"workers": 0}, r"--workers 0: at least one process"),
     ],
 )

@@ -13,7 +13,9 @@ from .tasks import KINDS, SPLITS, Kind, Procedure, Task, tasks_for
 __all__ = ["Matching", "Pair", "VideoPlan", "draw_matching", "draw_pairs", "plan_split", "video_rng"]
 
 VIDEOS_PER_PROCEDURE: dict[SplitName, int] = {"train": 1, "val": 3, "test": 3}
-"""Train gains most from many different procedures; val and test need several videos of the same one."""
+"""Train gains most from many different procedures; val and test need several videos of the same one.
+
+Training on pairs needs several there too, see `takes` of `plan_split`."""
 
 _DIFFERENT_PER_KIND = 6  # pairs a full task, of nine possible ones
 _STEP_BY_NAME = {step.name: step for step in STEP_TYPES}
@@ -81,7 +83,7 @@ def _draw_texts(procedure: Procedure, split: SplitName, rng: np.random.Generator
     return tuple(texts)
 
 
-def plan_split(split: SplitName, num_videos: int, *, seed: int) -> tuple[VideoPlan, ...]:
+def plan_split(split: SplitName, num_videos: int, *, seed: int, takes: int | None = None) -> tuple[VideoPlan, ...]:
     """The videos of a split, task by task; a larger number only appends.
 
     Within a task the procedures are shown one after the other, base and variants in turn, until the task is complete;
@@ -91,8 +93,9 @@ def plan_split(split: SplitName, num_videos: int, *, seed: int) -> tuple[VideoPl
         split: which split.
         num_videos: how many.
         seed: seed of the dataset.
+        takes: videos of each procedure; None takes `VIDEOS_PER_PROCEDURE`.
     """
-    repeats = VIDEOS_PER_PROCEDURE[split]
+    repeats = takes or VIDEOS_PER_PROCEDURE[split]
     per_task = repeats * (1 + len(KINDS))
     tasks = tasks_for(split, -(-num_videos // per_task), seed=seed)
     plans = []

@@ -150,12 +150,14 @@ def _write_tables(
     return counts
 
 
-def _check(out: Path, counts: dict[SplitName, int], *, seed: int, size: int, workers: int) -> None:
+def _check(out: Path, counts: dict[SplitName, int], *, takes: int, seed: int, size: int, workers: int) -> None:
     for split, count in counts.items():
         if count < 0:
             raise OptionError(f"--{split} {count}: the number of videos cannot be negative")
     if not any(counts.values()):
         raise OptionError("no videos asked for: give at least one of --train, --val, --test a number above 0")
+    if takes < 1:
+        raise OptionError(f"--takes {takes}: every procedure is shown at least once")
     if seed < 0:
         raise OptionError(f"--seed {seed}: a seed cannot be negative")
     if size % 2 or not _MIN_SIZE <= size <= _MAX_SIZE:
@@ -167,12 +169,13 @@ def _check(out: Path, counts: dict[SplitName, int], *, seed: int, size: int, wor
     check_new_folder(out)
 
 
-def make_dataset(
+def make_dataset(  # noqa: PLR0913 - one argument for each property of the dataset
     out: Path,
     *,
     train: int,
     val: int,
     test: int,
+    takes: int = 1,
     seed: int = 0,
     size: int = 160,
     workers: int = 1,
@@ -183,21 +186,25 @@ def make_dataset(
     Args:
         out: folder that is absent or empty.
         train, val, test: numbers of videos.
+        takes: training videos of each procedure; more than one where pairs of them are to be trained on.
         seed: the same seed gives the same files, whatever `workers` is; a split does not depend on the others' sizes.
         size: frame side in pixels, even.
         workers: processes that render.
         on_video: called after every video.
 
     Returns:
-        What `dataset.json` says: generator and its version, seed, size, frames a second, lines by file.
+        What `dataset.json` says: generator and its version, seed, takes, size, frames a second, lines by file.
 
     Raises:
         OptionError: if a number cannot be meant.
         OutputError: if `out` is not empty or cannot be written.
     """
     numbers: dict[SplitName, int] = {"train": train, "val": val, "test": test}
-    _check(out, numbers, seed=seed, size=size, workers=workers)
-    splits = {split: plan_split(split, numbers[split], seed=seed) for split in SPLITS}
+    _check(out, numbers, takes=takes, seed=seed, size=size, workers=workers)
+    splits = {
+        split: plan_split(split, numbers[split], seed=seed, takes=takes if split == "train" else None)
+        for split in SPLITS
+    }
     every = [plan for plans in splits.values() for plan in plans]
     schedules: dict[str, Schedule] = {}
     with staged_folder(out) as folder:
@@ -212,6 +219,7 @@ def make_dataset(
             "generator": "workbench",
             "generator_version": GENERATOR_VERSION,
             "seed": seed,
+            "takes": takes,
             "size": size,
             "frames_per_second": FRAMES_PER_SECOND,
             "step_types": list(STEP_NAMES),
