@@ -24,7 +24,7 @@ __all__ = [
     "preset",
 ]
 
-FineLoss = Literal["none", "sort", "viterbi", "split"]
+FineLoss = Literal["none", "sort", "viterbi", "split", "background", "posterior", "transport"]
 FineForm = Literal["official", "masked", "batch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -169,12 +169,15 @@ class LossConfig:
     coarse_weight: float = 1.0
     fine_weight: float = 1.0
     fine_scale: float = 10.0
+    order_weight: float = 0.0
+    order_contrast: float = 20.0
+    order_negatives: int = 3
     mask_repeated: bool = True
     script_negatives: int = 0
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_range(self, 0, "coarse_weight", "fine_weight", "fine_scale", "script_negatives")
+        _check_range(self, 0, "coarse_weight", "fine_weight", "fine_scale", "script_negatives", "order_weight", "order_contrast", "order_negatives")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

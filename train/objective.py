@@ -6,11 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .config import LossConfig
 from .distributed import gather_indices, gather_with_gradient, rank
-from .losses import batch_fine_loss, coarse_loss, masked_fine_loss, official_fine_loss
+from .losses import (
+    batch_fine_loss,
+    coarse_loss,
+    masked_fine_loss,
+    official_fine_loss,
+    order_loss,
+    soft_fine_loss,
+)
 from .model import WeakSVR
 from .texts import TextTable
 
@@ -75,12 +82,15 @@ class Objective:
         """
         config, table = self.config, self.table
         joint = gather_indices(list(indices))
-        distinct = torch.unique(torch.cat([table.sentence_ids[index] for index in joint]))
+        scripts = [table.sentence_ids[index] for index in joint]
+        if config.order_weight:
+            scripts += table.altered_ids(epoch, joint, config.order_negatives)
+        distinct = torch.unique(torch.cat(scripts))
         paragraph_rows = table.paragraph_ids[joint]
         texts: list[tuple[str, Tensor]] = []
         if self.train_text:
             texts += [("paragraphs", table.paragraph_tokens[paragraph_rows])]
-            texts += [("sentences", table.sentence_tokens[distinct])] if config.fine != "none" else []
+            texts += [("sentences", table.sentence_tokens[distinct])] if config.fine != "none" or config.order_weight else []
         if config.script_negatives:
             texts += [("altered", table.altered_tokens(epoch, joint, config.script_negatives))]
         if self.train_text and config.form == "official" and config.fine not in {"none", "split"}:
@@ -97,12 +107,44 @@ class Objective:
             labels=table.labels[joint].to(self.device) if config.mask_repeated else None,
             negatives=None if altered is None else altered.unflatten(0, (len(joint), -1)),
         )
-        if config.fine == "none":
-            return config.coarse_weight * coarse, {"coarse": coarse.detach()}
-        rows = [torch.searchsorted(distinct, table.sentence_ids[index]) for index in indices]
-        fine = self._fine(frame_features, features, rows, self._generator(epoch, batch))
-        loss = config.coarse_weight * coarse + config.fine_weight * fine
-        return loss, {"coarse": coarse.detach(), "fine": fine.detach()}
+        parts = {"coarse": coarse}
+        loss = config.coarse_weight * coarse
+        if config.fine != "none":
+            rows = [torch.searchsorted(distinct, table.sentence_ids[index]) for index in indices]
+            parts["fine"] = self._fine(frame_features, features, rows, self._generator(epoch, batch))
+            loss = loss + config.fine_weight * parts["fine"]
+        if config.order_weight:
+            rows = [torch.searchsorted(distinct, script) for script in scripts]
+            parts["order"] = self._order(frame_features, features["sentences"], rows, joint)
+            loss = loss + config.order_weight * parts["order"]
+        return loss, {name: part.detach() for name, part in parts.items()}
+
+    def _order(
+        self, frame_features: Tensor, sentences: Tensor, rows: Sequence[Tensor], joint: Sequence[int]
+    ) -> Tensor:
+        """The order contrast: `rows` are the scripts of the joint batch, then the altered ones of each."""
+        config, count = self.config, len(joint)
+        lengths = torch.tensor([len(script) for script in rows], device=self.device)
+        padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(self.device)
+        mine = rank() * len(frame_features) + torch.arange(len(frame_features), device=self.device)
+        altered = count + mine[:, None] * config.order_negatives
+        altered = altered + torch.arange(config.order_negatives, device=self.device)
+        chosen = torch.cat([torch.arange(count, device=self.device).expand(len(mine), -1), altered], dim=1)
+        excluded = torch.zeros(chosen.shape, dtype=torch.bool, device=self.device)
+        if config.mask_repeated:
+            labels = self.table.labels[joint].to(self.device)
+            excluded[:, :count] = labels[mine, None] == labels[None, :]
+            excluded[torch.arange(len(mine)), mine] = False
+        return order_loss(
+            frame_features,
+            sentences,
+            padded[chosen],
+            lengths[chosen],
+            mine,
+            scale=config.fine_scale,
+            contrast=config.order_contrast,
+            excluded=excluded,
+        )
 
     def _fine(
         self, frame_features: Tensor, features: dict[str, Tensor], rows: Sequence[Tensor], generator: torch.Generator
@@ -110,6 +152,8 @@ class Objective:
         """The fine loss; `rows` names each video's steps among the distinct sentences."""
         config = self.config
         sentences = features["sentences"]
+        if config.fine in {"posterior", "transport"}:
+            return soft_fine_loss(frame_features, sentences, rows, scale=config.fine_scale, labels=config.fine)
         if config.form == "batch":
             return batch_fine_loss(
                 frame_features, sentences, rows, scale=config.fine_scale, labels=config.fine, generator=generator

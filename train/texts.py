@@ -65,8 +65,8 @@ class TextTable:
         self.tokenize = tokenize
         self.seed = seed
         self.sentences = list(dict.fromkeys(step for clip in clips for step in clip.steps))
-        sentence_rows = {sentence: row for row, sentence in enumerate(self.sentences)}
-        self.sentence_ids = [torch.tensor([sentence_rows[step] for step in clip.steps]) for clip in clips]
+        self._sentence_rows = {sentence: row for row, sentence in enumerate(self.sentences)}
+        self.sentence_ids = [torch.tensor([self._sentence_rows[step] for step in clip.steps]) for clip in clips]
         paragraphs = list(dict.fromkeys(paragraph(clip.steps) for clip in clips))
         paragraph_rows = {text: row for row, text in enumerate(paragraphs)}
         self.paragraph_ids = torch.tensor([paragraph_rows[paragraph(clip.steps)] for clip in clips])
@@ -79,11 +79,20 @@ class TextTable:
     def _tokens(self, texts: Sequence[str]) -> Tensor:
         return torch.as_tensor(self.tokenize(list(texts))).to(torch.int64)
 
-    def altered_tokens(self, epoch: int, indices: Sequence[int], count: int) -> Tensor:
-        """Token ids (len(indices) * count, L) of altered scripts, `count` for each of the clips."""
-        texts = []
+    def altered_scripts(self, epoch: int, indices: Sequence[int], count: int) -> list[tuple[str, ...]]:
+        """Altered scripts, `count` for each of the clips."""
+        scripts = []
         for index in indices:
             rng = np.random.default_rng([self.seed, epoch, index, 1])
             steps = self.clips[index].steps
-            texts += [paragraph(alter_steps(steps, self.sentences, rng)) for _ in range(count)]
-        return self._tokens(texts)
+            scripts += [alter_steps(steps, self.sentences, rng) for _ in range(count)]
+        return scripts
+
+    def altered_ids(self, epoch: int, indices: Sequence[int], count: int) -> list[Tensor]:
+        """`altered_scripts` as rows of `sentences`, int64 (K,) each."""
+        scripts = self.altered_scripts(epoch, indices, count)
+        return [torch.tensor([self._sentence_rows[step] for step in script]) for script in scripts]
+
+    def altered_tokens(self, epoch: int, indices: Sequence[int], count: int) -> Tensor:
+        """Token ids (len(indices) * count, L) of `altered_scripts`."""
+        return self._tokens([paragraph(steps) for steps in self.altered_scripts(epoch, indices, count)])

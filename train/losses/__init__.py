@@ -1,15 +1,19 @@
 """The losses of the weak setting, one a file, as pure functions of tensors."""
 
 from .contrastive import coarse_loss
-from .fine import batch_fine_loss, masked_fine_loss
+from .fine import batch_fine_loss, masked_fine_loss, soft_fine_loss
 from .fine_official import official_fine_loss
-from .pseudo_labels import sort_labels, split_labels, viterbi_labels
+from .order import order_loss
+from .pseudo_labels import background_labels, sort_labels, split_labels, viterbi_labels
 
 __all__ = [
+    "background_labels",
     "batch_fine_loss",
     "coarse_loss",
     "masked_fine_loss",
     "official_fine_loss",
+    "order_loss",
+    "soft_fine_loss",
     "sort_labels",
     "split_labels",
     "viterbi_labels",
