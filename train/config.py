@@ -177,7 +177,17 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_range(self, 0, "coarse_weight", "fine_weight", "fine_scale", "script_negatives", "order_weight", "order_contrast", "order_negatives")
+        _check_range(
+            self,
+            0,
+            "coarse_weight",
+            "fine_weight",
+            "fine_scale",
+            "script_negatives",
+            "order_weight",
+            "order_contrast",
+            "order_negatives",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,7 +90,9 @@ class Objective:
         texts: list[tuple[str, Tensor]] = []
         if self.train_text:
             texts += [("paragraphs", table.paragraph_tokens[paragraph_rows])]
-            texts += [("sentences", table.sentence_tokens[distinct])] if config.fine != "none" or config.order_weight else []
+            texts += (
+                [("sentences", table.sentence_tokens[distinct])] if config.fine != "none" or config.order_weight else []
+            )
         if config.script_negatives:
             texts += [("altered", table.altered_tokens(epoch, joint, config.script_negatives))]
         if self.train_text and config.form == "official" and config.fine not in {"none", "split"}:
@@ -119,9 +121,7 @@ class Objective:
             loss = loss + config.order_weight * parts["order"]
         return loss, {name: part.detach() for name, part in parts.items()}
 
-    def _order(
-        self, frame_features: Tensor, sentences: Tensor, rows: Sequence[Tensor], joint: Sequence[int]
-    ) -> Tensor:
+    def _order(self, frame_features: Tensor, sentences: Tensor, rows: Sequence[Tensor], joint: Sequence[int]) -> Tensor:
         """The order contrast: `rows` are the scripts of the joint batch, then the altered ones of each."""
         config, count = self.config, len(joint)
         lengths = torch.tensor([len(script) for script in rows], device=self.device)
