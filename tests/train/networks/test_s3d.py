@@ -16,18 +16,23 @@ from weaksvr.train.networks.s3d import S3DG, InceptionBlock, SameMaxPool, SelfGa
 SIZE, NUM_FRAMES, DIM = 64, 16, 32
 
 
+def make_clips(count, num_frames, height, width, *, seed):
+    """Frames (count, T, 3, H, W) of patches that change slowly: no two clips alike, as videos are not."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 3, 4, 4, generator=generator)  # channels before time
+    return F.interpolate(coarse, (num_frames, height, width), mode="trilinear").transpose(1, 2)
+
+
+@torch.no_grad()
 def settle(network):
-    """Statistics and gains as no fresh network has them, so that a wrong use of them shows."""
+    """Give it gains as no fresh network has them, and the statistics of clips, in evaluation mode."""
     generator = torch.Generator().manual_seed(5)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm3d):
-            for tensor, low, high in (
-                (layer.weight, 0.8, 1.6),
-                (layer.bias, -0.2, 0.4),
-                (layer.running_mean, -0.1, 0.1),
-                (layer.running_var, 0.05, 0.2),
-            ):
-                tensor.detach().copy_(low + (high - low) * torch.rand(tensor.shape, generator=generator))
+            layer.weight.copy_(0.8 + 0.8 * torch.rand(layer.weight.shape, generator=generator))
+            layer.bias.copy_(0.4 * torch.rand(layer.bias.shape, generator=generator) - 0.2)
+            layer.momentum = 1.0
+    network(make_clips(8, network.num_frames, network.height, network.width, seed=6).flatten(2))
     return network.eval()
 
 
@@ -40,7 +45,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def clips():
-    return torch.rand(5, NUM_FRAMES, 3 * SIZE * SIZE, generator=torch.Generator().manual_seed(1))
+    return make_clips(5, NUM_FRAMES, SIZE, SIZE, seed=1).flatten(2)
 
 
 def published(height, width, *, num_frames):
@@ -123,7 +128,7 @@ def by_the_table(frames, network):
 def test_equals_the_table_step_by_step(height, width, num_frames):
     torch.manual_seed(2)
     network = settle(S3DG(height, width, dim=6, num_frames=num_frames, width_factor=0.2)).double()
-    frames = torch.rand(2, num_frames, 3, height, width, dtype=torch.float64)
+    frames = make_clips(2, num_frames, height, width, seed=3).double()
     frame_features, vectors = network(frames.flatten(2))
     positions, expected, weights, shift = by_the_table(frames.transpose(1, 2), network)
     assert expected.std(dim=0).min() > 1e-4, "the clips must differ for the comparison to mean anything"
@@ -175,7 +180,7 @@ def test_a_clip_does_not_see_the_rest_of_the_batch(small, clips):
     for clip in range(len(clips)):
         alone = small(clips[clip : clip + 1])
         for joint, single in zip(together, alone, strict=True):
-            torch.testing.assert_close(joint[clip], single[0], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(joint[clip], single[0], rtol=0, atol=1e-4 * joint.abs().max().item())
 
 
 @torch.no_grad()
@@ -233,5 +238,5 @@ def test_onnx_equals_pytorch(small, clips):
     for size in (1, 2, 5):
         found = session.run(None, {session.get_inputs()[0].name: clips[:size].numpy()})
         for array, tensor in zip(found, small(clips[:size]), strict=True):
-            np.testing.assert_allclose(array, tensor.numpy(), rtol=0, atol=1e-4)
-    assert np.ptp(found[1], axis=0).max() > 1e-2, "the rows must differ for the comparison to mean anything"
+            np.testing.assert_allclose(array, tensor.numpy(), rtol=0, atol=1e-4 * tensor.abs().max().item())
+    assert np.ptp(found[1], axis=0).max() > 0.1 * np.abs(found[1]).max(), "rows must differ, else all would agree"
