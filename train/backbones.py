@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import logging
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from ..runtime.errors import OptionError
 from ..runtime.spec import PreprocessSpec, Resize
 
-__all__ = ["PatchConvNet", "TextTower", "Towers", "create_towers", "weaksvr_patchconv"]
+__all__ = ["PatchConvNet", "TextEncoder", "TextTower", "Towers", "create_towers", "weaksvr_patchconv"]
 
 _ENCODED_AT_ONCE = 256  # texts
 
@@ -59,7 +60,26 @@ def weaksvr_patchconv(pretrained: bool = False, **_: Any) -> PatchConvNet:
     return PatchConvNet()
 
 
-class TextTower(nn.Module):
+class TextEncoder(nn.Module, abc.ABC):
+    """What all text towers share; `forward` maps token ids int64 (N, L) to features (N, D), not normalised."""
+
+    @property
+    @abc.abstractmethod
+    def causal(self) -> bool:
+        """Whether what follows the end of a text has no influence on its features."""
+
+    @abc.abstractmethod
+    def trim(self, tokens: Tensor) -> Tensor:
+        """Cut trailing columns of int64 tokens (N, L) that hold padding only, where that changes nothing."""
+
+    @torch.no_grad()
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Features float32 (N, D) of any number of texts, a part at a time and without gradient."""
+        device = next(self.parameters()).device
+        return torch.cat([self(self.trim(part).to(device)).float() for part in tokens.split(_ENCODED_AT_ONCE)])
+
+
+class TextTower(TextEncoder):
     """The text side of an open_clip model."""
 
     def __init__(self, clip: nn.Module) -> None:
@@ -80,12 +100,6 @@ class TextTower(nn.Module):
         x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:length, :length]))
         pooled = x[torch.arange(x.shape[0], device=x.device), tokens.argmax(dim=-1)]  # the end token has the largest id
         return pooled @ clip.text_projection
-
-    @torch.no_grad()
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Features float32 (N, D) of any number of texts, a part at a time and without gradient."""
-        device = next(self.parameters()).device
-        return torch.cat([self(self.trim(part).to(device)).float() for part in tokens.split(_ENCODED_AT_ONCE)])
 
     @property
     def causal(self) -> bool:
