@@ -40,7 +40,7 @@ class CatEncoder(nn.Module):
         num_frames: T.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each published or changed property
         self,
         *,
         channels: int,
@@ -96,7 +96,7 @@ class CatEncoder(nn.Module):
         return frame_features, self.video_head(x[:, 1:].flatten(1))
 
     def sequence_features(self, features: Tensor) -> Tensor:
-        """What SVIP's sequence alignment loss compares: the maps (B, T, C * h * w) pooled over each frame, (B, T, C)."""
+        """What SVIP's sequence alignment loss compares: maps (B, T, C * h * w), pooled over each frame, (B, T, C)."""
         channels = self.map_shape[0]
         return features.reshape(-1, self.num_frames, channels, features.shape[-1] // channels).mean(-1)
 
