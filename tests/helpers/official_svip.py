@@ -27,7 +27,7 @@ PUBLISHED = {
     "dim": 128,
     "classes": 45,
 }
-SMALL = {**PUBLISHED, "width": 40, "head_dim": 3, "mlp": 56, "narrow": 24, "frames": 3, "dim": 24, "classes": 7}
+SMALL = {**PUBLISHED, "width": 40, "head_dim": 3, "mlp": 56, "frames": 3, "classes": 7}
 """The published ResNet-50, which cannot be made smaller, under a small transformer."""
 
 
