@@ -23,9 +23,10 @@ from .. import __version__
 from ..runtime.errors import CheckpointError, OptionError, OutputError
 from . import import_svip
 from .checkpoint import save_checkpoint
-from .config import ModelConfig, TrainConfig, preset
+from .config import ModelConfig, TrainConfig
 from .model import WeakSVR
 from .official_file import OfficialFile, read_official_file
+from .presets import preset
 from .run_folder import RunFolder
 
 __all__ = ["PUBLISHED_CLIP", "Imported", "import_checkpoint", "official_name"]
