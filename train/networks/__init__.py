@@ -1,1 +1,1 @@
-"""The networks over time: from features or pixels of T frames to H (frames in context) and v (the video)."""
+"""Networks over a whole video, one a file: features (B, T, F) in, H (B, T, D) and v (B, D) out."""
