@@ -18,7 +18,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from ..runtime.errors import OptionError
-from ..runtime.spec import PreprocessSpec, Resize
+from .image_towers import ImageTower
 
 __all__ = ["PatchConvNet", "TextEncoder", "TextTower", "Towers", "create_towers", "weaksvr_patchconv"]
 
@@ -123,19 +123,14 @@ class Towers:
     """The two towers and what must be known of them.
 
     Attributes:
-        vision: (N, 3, H, W) -> (N, vision_dim).
+        image: the image tower.
         text: int64 (N, context_length) -> (N, text_dim).
-        map_channels: C where the image tower's features are a flat map (C, h, w); 0 where they are a vector.
-        preprocess: how frames become the image tower's input.
     """
 
-    vision: nn.Module
+    image: ImageTower
     text: TextTower
-    vision_dim: int
-    map_channels: int
     text_dim: int
     context_length: int
-    preprocess: PreprocessSpec
 
 
 @contextlib.contextmanager
@@ -148,14 +143,13 @@ def _no_warning_about_random_weights() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> Towers:
+def create_towers(name: str, *, pretrained: str, size: int) -> Towers:
     """Build the towers of an open_clip model.
 
     Args:
         name: open_clip architecture name.
         pretrained: weights tag or file; empty for random weights.
         size: input height and width in pixels; 0 takes the model's own.
-        resize: how frames are brought to that size.
 
     Raises:
         OptionError: if open_clip does not know the name or cannot load the weights.
@@ -188,20 +182,18 @@ def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> T
     image_size = vision.image_size
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     config = vision.preprocess_cfg
-    spec = PreprocessSpec(
-        height=height, width=width, resize=resize, mean=tuple(config["mean"]), std=tuple(config["std"])
-    )
     context_length = int(getattr(clip, "context_length", 77))
     vision_dim, text_dim = _output_dims(clip, height=height, width=width, context_length=context_length)
-    return Towers(
-        vision=vision,
-        text=TextTower(clip),
-        vision_dim=vision_dim,
+    image = ImageTower(
+        module=vision,
+        feature_dim=vision_dim,
         map_channels=getattr(getattr(vision, "trunk", None), "map_channels", 0),
-        text_dim=text_dim,
-        context_length=context_length,
-        preprocess=spec,
+        height=height,
+        width=width,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
     )
+    return Towers(image=image, text=TextTower(clip), text_dim=text_dim, context_length=context_length)
 
 
 @torch.no_grad()
