@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -130,13 +131,13 @@ class S3DG(nn.Module):
         num_features: size of the last map's mean, 1024 in the published network.
 
     Raises:
-        OptionError: if `width_factor` is not above 0.
+        OptionError: if `width_factor` is not a finite number above 0.
     """
 
     def __init__(self, height: int, width: int, *, dim: int, num_frames: int, width_factor: float = 1.0) -> None:
         super().__init__()
-        if width_factor <= 0:
-            raise OptionError(f"{width_factor = }: the channel numbers' factor must be above 0; 1 is as published")
+        if not 0 < width_factor < math.inf:
+            raise OptionError(f"{width_factor = } must be a finite number above 0; 1 is the published network")
         self.height = height
         self.width = width
         self.num_frames = num_frames

@@ -225,9 +225,9 @@ def test_channels_become_multiples_of_8(factor, stem, first):
     assert {layer.out_channels % 8 for layer in convolutions} == {0}
 
 
-@pytest.mark.parametrize("factor", [0, -0.5])
+@pytest.mark.parametrize("factor", [0, -0.5, float("nan"), float("inf")])
 def test_no_width_is_refused(factor):
-    with pytest.raises(OptionError, match=r"width_factor = .*must be above 0"):
+    with pytest.raises(OptionError, match=r"width_factor = .* must be a finite number above 0"):
         S3DG(SIZE, SIZE, dim=DIM, num_frames=NUM_FRAMES, width_factor=factor)
 
 
@@ -235,8 +235,10 @@ def test_no_width_is_refused(factor):
 def test_onnx_equals_pytorch(small, clips):
     graph = RoleGraph(role="temporal", module=small, example=clips[:3], rows="B")
     session = onnxruntime.InferenceSession(export_onnx(graph, metadata={}).data, providers=["CPUExecutionProvider"])
+    expected = small(clips)
     for size in (1, 2, 5):
         found = session.run(None, {session.get_inputs()[0].name: clips[:size].numpy()})
-        for array, tensor in zip(found, small(clips[:size]), strict=True):
-            np.testing.assert_allclose(array, tensor.numpy(), rtol=0, atol=1e-4 * tensor.abs().max().item())
-    assert np.ptp(found[1], axis=0).max() > 0.1 * np.abs(found[1]).max(), "rows must differ, else all would agree"
+        for array, tensor in zip(found, expected, strict=True):
+            scale = tensor.abs().max().item()
+            np.testing.assert_allclose(array, tensor[:size].numpy(), rtol=0, atol=1e-4 * scale)
+            assert tensor.std(dim=0).max() > 0.1 * scale, "rows must differ for the comparison to mean anything"
