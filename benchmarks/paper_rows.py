@@ -65,7 +65,7 @@ _SMALL_TOWERS: Final = types.MappingProxyType(
         "weaksvr_resnet50_maps": "weaksvr_thin_resnet_maps",
     }
 )
-_S3D_WIDTH: Final = 0.25
+_S3D_WIDTH: Final = 0.125
 
 
 def _three(csv: float, diving: float, coin: float) -> Mapping[str, float]:

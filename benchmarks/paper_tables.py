@@ -36,12 +36,12 @@ def run_name(row: Row) -> str:
 def planned(rows: Sequence[Row], *, epochs: int, samples: int, cache: str) -> list[Run]:
     """The trainings of all rows, each once, the first seed of every row before the second of any."""
     runs: dict[tuple[int, str], Run] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: bool(row.changes)):
         name = run_name(row)
         for seed in range(row.seeds):
             config = small_config(row, seed=seed, epochs=epochs, samples=samples, cache=cache)
             runs.setdefault((seed, name), Run(name=name, seed=seed, config=config))
-    return [runs[key] for key in sorted(runs, key=lambda key: key[0])]
+    return [runs[key] for key in sorted(runs, key=lambda key: (key[1].endswith(")"), key[0]))]
 
 
 def values_of(document: Mapping[str, Any], row: Row, measure: str, method: str) -> np.ndarray:

@@ -18,6 +18,7 @@ __all__ = [
     "FineLoss",
     "LossConfig",
     "ModelConfig",
+    "Network",
     "OptimConfig",
     "TrainConfig",
     "VideoVector",
@@ -230,7 +231,8 @@ class OptimConfig:
         warmup_epochs: linear warm-up.
         accumulate: batches a step.
         clip_norm: largest gradient norm; 0 for no clipping.
-        precision: arithmetic of the forward pass; `auto` takes bf16 where the device has it (CUDA or CPU), else fp32.
+        precision: arithmetic of the forward pass; `auto` takes bf16 where the device has it (CUDA or CPU), else fp32
+            (`s3d-g` on a CPU: always fp32).
         seed: of weights, order, frames and augmentation.
         eval_every: epochs between validations (the last epoch is always validated).
     """

@@ -26,7 +26,7 @@ from .. import __version__
 from ..runtime.errors import CheckpointError, OptionError, OutputError, WeakSVRError
 from .augment import augment
 from .checkpoint import load_checkpoint, load_state, optimizer_tensors, restore_optimizer, save_checkpoint, save_state
-from .config import OptimConfig, TrainConfig
+from .config import Network, OptimConfig, TrainConfig
 from .datasets.clips import ClipDataset, EpochSampler, FrameCache, PairSampler, batches_of, collate_clips
 from .datasets.splits import TrainingData, load_training_data
 from .distributed import average_gradients, rank, start, world_size
@@ -75,8 +75,15 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def _pick_precision(asked: str, device: torch.device) -> str:
-    """The arithmetic in effect; what is asked for by name is what is used."""
+def _pick_precision(asked: str, device: torch.device, *, network: Network = "transformer") -> str:
+    """The arithmetic in effect; what is asked for by name is what is used.
+
+    PyTorch's bf16 gradients of convolutions over time are garbage on CPUs where a map has fewer frames than the kernel.
+    """
+    if network == "s3d-g" and device.type == "cpu":
+        if asked == "bf16":
+            raise OptionError("optim.precision=bf16: s3d-g cannot be trained so on a CPU; use fp32 or auto")
+        asked = "fp32" if asked == "auto" else asked
     has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     if asked == "auto":
         return "bf16" if has_bf16 else "fp32"
@@ -143,7 +150,7 @@ class Trainer:
         self.config = config
         self.device = device
         self.reporter = reporter
-        self.precision = _pick_precision(config.optim.precision, device)
+        self.precision = _pick_precision(config.optim.precision, device, network=config.model.network)
         self.epoch = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None

@@ -61,7 +61,7 @@ def _group_norm(channels: int, **_: Any) -> nn.GroupNorm:
 
 @register_model
 def weaksvr_thin_resnet_maps(pretrained: bool = False, **_: Any) -> MapResNet:
-    """A thin ResNet for frames of 64 x 64 pixels, whose maps are (96, 4, 4), to be trained from scratch on a CPU.
+    """A thin ResNet for frames of 64 x 64 pixels, whose maps are (64, 4, 4), to be trained from scratch on a CPU.
 
     Group normalisation instead of ResNet's batch statistics, so that a frame's map never depends on the others.
     """
@@ -70,9 +70,9 @@ def weaksvr_thin_resnet_maps(pretrained: bool = False, **_: Any) -> MapResNet:
     tower = MapResNet(
         block=BasicBlock,
         layers=(1, 1, 1, 1),
-        channels=(32, 48, 64, 96),
+        channels=(16, 32, 48, 64),
         stem_type="deep",
-        stem_width=16,
+        stem_width=8,
         output_stride=16,
         norm_layer=_group_norm,
     )

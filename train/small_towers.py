@@ -39,23 +39,24 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def weaksvr_resnet(pretrained: bool = False, **options: Any) -> ResNet:
-    """Like ResNet-50: bottleneck blocks, four stages; but 2 blocks a stage and a quarter of the channels."""
-    sizes = {"block": Bottleneck, "layers": (2, 2, 2, 2), "channels": (16, 32, 64, 128), "stem_width": 16}
+    """Like ResNet-50: bottleneck blocks, four stages; but 1 block a stage, an eighth of the channels, a thin stem."""
+    sizes = {"block": Bottleneck, "layers": (1, 1, 1, 1), "channels": (8, 16, 32, 64), "stem_width": 8}
+    sizes["stem_type"] = "deep"
     return _build(ResNet, "weaksvr_resnet", pretrained, sizes | options)
 
 
 @register_model
 def weaksvr_vit(pretrained: bool = False, **options: Any) -> VisionTransformer:
-    """Like ViT-B/32, with as many patches at 64 pixels as it has at 256; but 3 blocks and an eighth of the channels."""
-    sizes = {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 3}
+    """Like ViT-B/32, with as many patches at 64 pixels as it has at 256; but 2 blocks and a twelfth of the channels."""
+    sizes = {"img_size": 64, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
     return _build(VisionTransformer, "weaksvr_vit", pretrained, sizes | options)
 
 
 @register_model
 def weaksvr_swin(pretrained: bool = False, **options: Any) -> SwinTransformer:
-    """Like Swin-T: patches of 4 x 4 pixels, shifted windows; but 3 stages, a third of the channels, smaller windows."""
-    sizes = {"img_size": 64, "patch_size": 4, "window_size": 4, "embed_dim": 32, "depths": (2, 2, 2)}
-    return _build(SwinTransformer, "weaksvr_swin", pretrained, sizes | {"num_heads": (1, 2, 4)} | options)
+    """Like Swin-T: shifted windows, stages that halve the map; but 2 stages, half the channels, larger patches."""
+    sizes = {"img_size": 64, "patch_size": 8, "window_size": 4, "embed_dim": 48, "depths": (2, 2)}
+    return _build(SwinTransformer, "weaksvr_swin", pretrained, sizes | {"num_heads": (2, 4)} | options)
 
 
 def _build(kind: type[nn.Module], name: str, pretrained: bool, options: dict[str, Any]) -> Any:

@@ -60,7 +60,7 @@ SWIN3D_T: Final = SwinSizes()
 """The published tiny one, 28 million parameters, made for 224 x 224 pixels."""
 
 SMALL: Final = SwinSizes(
-    patch=(2, 4, 4), embed_dim=32, depths=(2, 2, 2), num_heads=(2, 4, 8), window=(8, 4, 4), drop_path=0.0
+    patch=(2, 8, 8), embed_dim=48, depths=(2, 2), num_heads=(2, 4), window=(8, 4, 4), drop_path=0.0
 )
 """The same family for 64 to 112 pixels and training from scratch."""
 
