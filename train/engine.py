@@ -26,8 +26,8 @@ from .. import __version__
 from ..runtime.errors import CheckpointError, OptionError, OutputError, WeakSVRError
 from .augment import augment
 from .checkpoint import load_checkpoint, load_state, optimizer_tensors, restore_optimizer, save_checkpoint, save_state
-from .config import OptimConfig, TrainConfig
-from .datasets.clips import ClipDataset, EpochSampler, FrameCache, batches_of, collate_clips
+from .config import Network, OptimConfig, TrainConfig
+from .datasets.clips import ClipDataset, EpochSampler, FrameCache, PairSampler, batches_of, collate_clips
 from .datasets.splits import TrainingData, load_training_data
 from .distributed import average_gradients, rank, start, world_size
 from .evaluate import Validator
@@ -75,8 +75,15 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def _pick_precision(asked: str, device: torch.device) -> str:
-    """The arithmetic in effect; what is asked for by name is what is used."""
+def _pick_precision(asked: str, device: torch.device, *, network: Network = "transformer") -> str:
+    """The arithmetic in effect; what is asked for by name is what is used.
+
+    PyTorch's bf16 gradients of convolutions over time are garbage on CPUs where a map has fewer frames than the kernel.
+    """
+    if network == "s3d-g" and device.type == "cpu":
+        if asked == "bf16":
+            raise OptionError("optim.precision=bf16: s3d-g cannot be trained so on a CPU; use fp32 or auto")
+        asked = "fp32" if asked == "auto" else asked
     has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     if asked == "auto":
         return "bf16" if has_bf16 else "fp32"
@@ -97,7 +104,8 @@ def learning_rate_factor(step: int, total: int, warmup: int, final: float) -> fl
 
 def _parameter_groups(model: WeakSVR, config: OptimConfig) -> list[dict[str, Any]]:
     """The towers at the backbone rate, the rest at the full rate; frozen parameters in neither."""
-    towers = [p for tower in (model.vision, model.text) for p in tower.parameters() if p.requires_grad]
+    both = [tower for tower in (model.vision, model.text) if tower is not None]
+    towers = [p for tower in both for p in tower.parameters() if p.requires_grad]
     known = {id(p) for p in towers}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
     groups = [
@@ -105,6 +113,30 @@ def _parameter_groups(model: WeakSVR, config: OptimConfig) -> list[dict[str, Any
         {"params": towers, "peak": config.backbone_lr, "final": config.final_backbone_lr},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def _count_classes(config: TrainConfig, data: TrainingData) -> TrainConfig:
+    """The settings with the number of training procedures, where classes are trained.
+
+    Raises:
+        OptionError: if `model.num_classes` is another number.
+    """
+    if not config.loss.class_weight:
+        return config
+    found = TextTable(data.train, None, seed=0).num_labels
+    if config.model.num_classes not in (0, found):
+        raise OptionError(
+            f"model.num_classes = {config.model.num_classes}, but the training videos show {found} procedures; leave "
+            "it at 0 to have them counted"
+        )
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_classes=found))
 
 
 class Trainer:
@@ -118,7 +150,7 @@ class Trainer:
         self.config = config
         self.device = device
         self.reporter = reporter
-        self.precision = _pick_precision(config.optim.precision, device)
+        self.precision = _pick_precision(config.optim.precision, device, network=config.model.network)
         self.epoch = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
@@ -139,8 +171,9 @@ class Trainer:
             seed=optim.seed,
             cache=cache,
         )
-        self.sampler = EpochSampler(
-            len(dataset),
+        sampler = PairSampler if config.data.pairs else EpochSampler
+        self.sampler = sampler(
+            self.table.labels if config.data.pairs else len(dataset),
             batch_size=config.data.batch_size,
             samples_per_epoch=config.data.samples_per_epoch,
             seed=optim.seed,
@@ -155,8 +188,7 @@ class Trainer:
             persistent_workers=config.data.workers > 0,
             pin_memory=self.device.type == "cuda",
         )
-        groups = _parameter_groups(self.model, optim)
-        self.optimizer = torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
+        self.optimizer = _optimizer(_parameter_groups(self.model, optim), optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.steps_per_epoch = math.ceil(len(self.sampler) / optim.accumulate)
         self.validator = Validator(self.model, self.data, device=self.device)
@@ -170,6 +202,7 @@ class Trainer:
             self.model,
             self.table,
             self.config.loss,
+            pairs=self.config.data.pairs,
             train_text=self.config.model.train_text,
             seed=self.config.optim.seed,
             device=self.device,
@@ -302,7 +335,7 @@ class Trainer:
         """
         path = self.folder.state
         tensors, record = load_state(path)
-        if record["config"] != self.config.to_json():
+        if TrainConfig.from_json(record["config"]) != self.config:
             raise CheckpointError(f"{path}: was written with other settings; resume with those it was started with")
         if record["arithmetic"] != self._arithmetic():
             facts = ", ".join(f"{name} {value}" for name, value in record["arithmetic"].items())
@@ -374,6 +407,7 @@ def train(
     training_data = load_training_data(data, val_fraction=config.data.val_fraction, seed=config.optim.seed)
     if resume and not folder.state.is_file():
         raise CheckpointError(f"{out}: there is nothing to resume; start without --resume")
+    config = _count_classes(config, training_data)
     reporter = reporter or Reporter.silent()
     trainer = Trainer(training_data, folder, config, device=where, reporter=reporter)
     if init is not None:

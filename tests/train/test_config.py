@@ -5,17 +5,8 @@ import json
 
 import pytest
 from weaksvr.runtime.errors import CheckpointError, OptionError
-from weaksvr.train.config import (
-    PRESETS,
-    AugmentConfig,
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    OptimConfig,
-    TrainConfig,
-    override,
-    preset,
-)
+from weaksvr.train.config import AugmentConfig, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig, override
+from weaksvr.train.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -65,11 +56,12 @@ def test_later_settings_win():
         ("speed.lr=1", r"--set speed.lr=1: write section.key=value, with a section of"),
         ("preset=paper", r"--set preset=paper: write section.key=value"),
         ("=1", r"--set =1: write section.key=value"),
-        ("optim.speed=1", r"--set optim.speed=1: optim has no 'speed'; it has epochs, lr,"),
+        ("optim.speed=1", r"--set optim.speed=1: optim has no 'speed'; it has optimizer, epochs, lr,"),
         ("optim=1", r"--set optim=1: optim has no ''"),
         ("optim.epochs=two", r"--set optim.epochs=two: .*invalid literal"),
         ("optim.lr=fast", r"--set optim.lr=fast: could not convert string to float"),
         ("model.freeze_vision=1", r"--set model.freeze_vision=1: must be true or false"),
+        ("loss.fine=order", r"fine = order with form = official is not known; use form = batch"),
         ("loss.form=best", r"form = 'best' is not known; use one of official, masked, batch"),
         ("optim.lr=-1", r"lr = -1.0 must be a finite number of at least 0"),
         ("optim.lr=inf", r"lr = inf must be a finite number"),

@@ -9,7 +9,7 @@ import torch
 from weaksvr.runtime.manifest import read_manifest
 from weaksvr.runtime.spec import paragraph
 from weaksvr.train.config import LossConfig
-from weaksvr.train.losses import batch_fine_loss, coarse_loss, masked_fine_loss
+from weaksvr.train.losses import batch_fine_loss, coarse_loss, masked_fine_loss, order_loss
 from weaksvr.train.model import WeakSVR
 from weaksvr.train.objective import Objective
 from weaksvr.train.texts import TextTable
@@ -70,7 +70,11 @@ def test_features_of_frozen_texts_are_those_of_each_batch(model, table):
         torch.testing.assert_close(frozen.paragraph_features[row], own, rtol=1e-4, atol=1e-5)
 
 
-FORMS = [("none", "batch"), *itertools.product(("sort", "viterbi", "split"), ("official", "masked", "batch"))]
+FORMS = [
+    ("none", "batch"),
+    *itertools.product(("sort", "viterbi", "split"), ("official", "masked", "batch")),
+    *itertools.product(("background", "posterior", "transport", "order"), ("batch",)),
+]
 
 
 @pytest.mark.parametrize(("fine", "form", "negatives"), [(*form, 2 * (row % 2)) for row, form in enumerate(FORMS)])
@@ -122,6 +126,37 @@ def test_the_parts_are_the_losses_of_the_texts_of_the_batch(model, table, clips,
     fine = batch_fine_loss(frame_features, model.text(tokenize(distinct)), rows, scale=6.0, labels="split")
     _, parts = objective(model, table, fine="split", form="batch", fine_scale=6.0)(frames, INDICES, epoch=0, batch=0)
     torch.testing.assert_close(parts["fine"], fine, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mask_repeated", [True, False])
+def test_order_contrasts_each_video_with_the_batch_and_its_own_altered_scripts(
+    model, table, clips, frames, config, mask_repeated
+):
+    indices = [5, 0, 5, 2]
+    own = objective(model, table, fine="order", form="batch", script_negatives=2, mask_repeated=mask_repeated)
+    _, parts = own(frames, indices, epoch=3, batch=2)
+    altered = table.altered_scripts(3, indices, 2)
+    scripts = [[clips[index].steps for index in indices] + altered[2 * row : 2 * row + 2] for row in range(4)]
+    distinct = sorted({step for row in scripts for script in row for step in script})
+    features = model.text(open_clip.get_tokenizer(config.model.clip)(distinct))
+    most = max(len(script) for row in scripts for script in row)
+    padded = torch.zeros(4, 6, most, dtype=torch.int64)
+    for row, column in itertools.product(range(4), range(6)):
+        script = scripts[row][column]
+        padded[row, column, : len(script)] = torch.tensor([distinct.index(step) for step in script])
+    excluded = torch.zeros(4, 6, dtype=torch.bool)
+    excluded[0, 2] = excluded[2, 0] = mask_repeated  # the same clip
+    expected = order_loss(
+        model.encode_video(frames)[0],
+        features,
+        padded,
+        torch.tensor([[len(script) for script in row] for row in scripts]),
+        torch.arange(4),
+        scale=10.0,
+        excluded=excluded,
+    )
+    torch.testing.assert_close(parts["fine"], expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ def script_scores(similarities: Tensor, scripts: Tensor, num_steps: Tensor, *, s
 
     Args:
         similarities: cosines (B, T, U).
-        scripts: int64 (B, C, K_max): rows of the U sentences, C scripts for each video; padding may hold any row.
+        scripts: int64 (B, C, K_max): rows of the U sentences, C scripts for each video; padding holds any row.
         num_steps: int64 (B, C), K.
         scale: see above.
 
@@ -47,7 +47,7 @@ def order_loss(
     own: Tensor,
     *,
     scale: float,
-    contrast: float,
+    contrast: float = 20.0,
     excluded: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE of each video's own script against other scripts, by `script_scores`.
