@@ -55,7 +55,9 @@ def weaksvr_vit(pretrained: bool = False, **options: Any) -> VisionTransformer:
 def weaksvr_swin(pretrained: bool = False, **options: Any) -> SwinTransformer:
     """Like Swin-T: patches of 4 x 4 pixels, shifted windows; but 3 stages, a third of the channels, smaller windows."""
     sizes = {"img_size": 64, "patch_size": 4, "window_size": 4, "embed_dim": 32, "depths": (2, 2, 2)}
-    return _build(SwinTransformer, "weaksvr_swin", pretrained, sizes | {"num_heads": (1, 2, 4)} | options)
+    return _build(
+        SwinTransformer, "weaksvr_swin", pretrained, sizes | {"num_heads": (1, 2, 4), "drop_path_rate": 0.0} | options
+    )
 
 
 def _build(kind: type[nn.Module], name: str, pretrained: bool, options: dict[str, Any]) -> Any:
