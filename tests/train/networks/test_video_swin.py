@@ -5,6 +5,7 @@ import onnxruntime
 import pytest
 import torch
 from torchvision.models.video import swin3d_t
+from torchvision.models.video.swin_transformer import SwinTransformer3d
 from weaksvr.export.graphs import RoleGraph
 from weaksvr.export.to_onnx import export_onnx
 from weaksvr.runtime.errors import OptionError
@@ -50,6 +51,27 @@ def test_reads_the_pixels_as_the_flattened_normalised_images(network):
     frame_features, _ = network(torch.stack([torch.nn.Flatten()(clip) for clip in images]))
     positions = frame_features[:, ::2]  # the head is linear, so that its mean is that of the mean
     torch.testing.assert_close(positions.mean(1), network.frame_head(pooled))
+
+
+@pytest.mark.parametrize("sizes", [(8, 8, 8), (5, 7, 9), (2, 8, 3), (9, 2, 2)])
+@pytest.mark.parametrize("window", [(4, 4, 4), (8, 7, 7), (2, 3, 5)])
+@torch.no_grad()
+def test_shifted_windows_are_those_of_torchvision(sizes, window):
+    torch.manual_seed(0)
+    options = {"patch_size": [1, 1, 1], "embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": [*window]}
+    reference = SwinTransformer3d(**options, num_classes=3).eval()
+    frames, height, width = sizes
+    network = VideoSwin(
+        height,
+        width,
+        dim=D,
+        num_frames=frames,
+        sizes=SwinSizes(patch=(1, 1, 1), embed_dim=8, depths=(2,), num_heads=(2,), window=window),
+    ).eval()
+    network.trunk.head = torch.nn.Linear(8, 3)
+    network.trunk.load_state_dict(reference.state_dict())
+    clips = torch.randn(2, 3, *sizes)
+    torch.testing.assert_close(network.trunk(clips), reference(clips))
 
 
 @torch.no_grad()
