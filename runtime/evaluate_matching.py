@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .embedder import TextEmbedding, VideoEmbedding
 from .errors import OptionError
 from .manifest import MatchingItem
-from .metrics import matching_accuracy, matching_aucs, matching_hits, roc_auc
+from .metrics import matching_accuracy, matching_aucs, matching_hits, published_matching_auc, roc_auc
 from .operating_point import Curve
 from .resampling import Links
 from .script_score import script_scores
@@ -39,7 +39,8 @@ class TextEmbedder(Protocol):
 class MatchingResult:
     """What one way to score is worth on Q questions: a script, a few candidates, one of which follows it.
 
-    The published AUC takes the index of the chosen candidate for a score, which ranks nothing; these are defined anew.
+    The published AUC takes the index of the chosen candidate for a score, which ranks nothing; it is `published_auc`.
+    The two others are defined anew, and 1.0 is perfect.
 
     Attributes:
         questions: Q.
@@ -49,6 +50,8 @@ class MatchingResult:
             scores can be compared from one script to the next.
         question_auc: mean over the questions of the chance that the right candidate beats a wrong one of the same
             question.
+        published_auc: see `published_matching_auc`: 0.0 is perfect, 0.5 chance; None where all answers are the first
+            candidate, or none is.
         intervals: of 95 %, by bootstrap, by name: `accuracy`, `auc`, `question_auc`.
         groups: sets of questions that share no video with each other.
         unit: what the bootstrap draws anew; `questions` where there are fewer than 8 groups, and then the intervals
@@ -60,6 +63,7 @@ class MatchingResult:
     accuracy: Mapping[int, float]
     auc: float
     question_auc: float
+    published_auc: float | None
     intervals: Mapping[str, Interval]
     groups: int
     unit: Literal["groups", "questions"]
@@ -132,6 +136,7 @@ def matching_result(scores: NDArray[np.float64], questions: Sequence[MatchingIte
         accuracy={k: matching_accuracy(scores, answers, k=k) for k in TOP if k < counts.max()},
         auc=roc_auc(same, distances),
         question_auc=float(by_question["question_auc"].mean()),
+        published_auc=published_matching_auc(scores, answers),
         intervals={name: _interval(values) for name, values in sorted(drawn.items())},
         groups=int(group.max()) + 1,
         unit=unit,
