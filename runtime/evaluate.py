@@ -57,8 +57,8 @@ class MethodResult:
             Of `vector` the published one, from squared normalised distances; of `alignment` from its distance as it
             is, which is made of 1 - cosine, half of a squared normalised distance. None if it cannot be computed (see
             the result's notes).
-        intervals: of 95 %, by bootstrap, by name: `auc`, `eer`, and `wdr` where there is one and its interval is
-            finite.
+        intervals: of 95 %, by bootstrap, by name: `auc`, `eer`, and `wdr` where there is one and the pairs are enough
+            for an interval.
         threshold: the model's, None if it has none.
         accuracy: share of right verdicts at `threshold`; None without one.
         false_same: share of different pairs that pass as the same at `threshold`; None without one.
@@ -93,6 +93,8 @@ class EvaluationResult:
             fewer than 20 groups.
         methods: by way to compare.
         wdr: of `vector`, which is the published measure; None if it cannot be computed (see `notes`).
+        wdr_chance: what distances that tell nothing give: the mean of 1 / edit distance of the different pairs; None
+            where no edit distances can be computed.
         matching: what each way to score videos for a script is worth; empty without matching questions.
         matching_accuracy: `accuracy[1]` of `vector`, which is the published measure; None without matching questions.
         num_matching: questions behind it.
@@ -107,6 +109,7 @@ class EvaluationResult:
     unit: Literal["groups", "videos"]
     methods: Mapping[Method, MethodResult]
     wdr: float | None
+    wdr_chance: float | None
     matching_accuracy: float | None
     num_matching: int
     matching: Mapping[Method, MatchingResult]
@@ -156,9 +159,8 @@ def evaluate(
     videos += [video for question in questions for video in question.videos]
     embeddings = embed_videos(embedder, videos, clips=clips, progress=progress)
     links = Links.of([(pair.video_a, pair.video_b) for pair in pairs])
-    edits, why_not = _edit_distances(pairs, clips)
+    edits, notes = _edit_distances(pairs, clips)
     results: dict[Method, MethodResult] = {}
-    notes = [] if why_not is None else [f"no WDR: {why_not}"]
     for method in METHODS:
         distances = pair_distances(embeddings, pairs, method=method)
         results[method] = _method_result(
@@ -177,6 +179,7 @@ def evaluate(
         unit=links.unit,
         methods=results,
         wdr=results["vector"].wdr,
+        wdr_chance=None if edits is None else float((1 / edits[~same]).mean()),
         matching_accuracy=matched["vector"].accuracy[1] if matched else None,
         num_matching=len(questions),
         matching=matched,
@@ -264,15 +267,18 @@ def _method_result(
     )
 
 
-def _edit_distances(pairs: Sequence[Pair], clips: Iterable[Clip]) -> tuple[NDArray[np.int64] | None, str | None]:
-    """The edit distance of every pair's steps, int64 (P,), or None and why the WDR cannot be computed from them."""
+def _edit_distances(pairs: Sequence[Pair], clips: Iterable[Clip]) -> tuple[NDArray[np.int64] | None, list[str]]:
+    """The edit distance of every pair's steps, int64 (P,), and what is to be said of it; None where there is no WDR."""
     steps = {clip.video: clip.steps for clip in clips}
     if any(video not in steps for pair in pairs for video in (pair.video_a, pair.video_b)):
-        return None, "the steps of some videos are not known"
+        return None, ["no WDR: the steps of some videos are not known"]
     edits = np.array([edit_distance(steps[pair.video_a], steps[pair.video_b]) for pair in pairs], dtype=np.int64)
     if any(edit == 0 and not pair.same for edit, pair in zip(edits, pairs, strict=True)):
-        return None, "some pairs of different procedures have equal steps"
-    return edits, None
+        return None, ["no WDR: some pairs of different procedures have equal steps"]
+    reworded = sum(edit > 0 and pair.same for edit, pair in zip(edits, pairs, strict=True))
+    if reworded:
+        return edits, [f"WDR: in {reworded} same pairs the steps are worded differently, so edits count wordings too"]
+    return edits, []
 
 
 def _intervals(
@@ -298,7 +304,10 @@ def _intervals(
     intervals = {name: _middle(np.concatenate(values)) for name, values in drawn.items() if values}
     if separated:
         intervals |= links.separated(same, distances)
-    return {name: bounds for name, bounds in intervals.items() if math.isfinite(bounds[1])}
+    low, high = intervals.get("wdr", (0.0, 0.0))
+    if not low < high < math.inf:  # all draws hold the same pairs, or one holds no same pair of different videos
+        intervals.pop("wdr", None)
+    return intervals
 
 
 def _middle(values: NDArray[np.float64]) -> Interval:

@@ -77,7 +77,7 @@ def test_the_numbers(model, dataset):
     )
     assert result.methods["vector"].wdr == result.wdr
     assert result.methods["alignment"].wdr == pytest.approx(np.mean(along[~SAME]) / np.mean(along[SAME]))
-    assert (result.groups, result.unit) == (1, "videos")
+    assert (result.groups, result.unit, result.wdr_chance) == (1, "videos", 1.0)
 
 
 def test_matching(model, dataset):
@@ -148,6 +148,7 @@ def test_no_wdr_is_explained(model, dataset):
     assert unknown.notes == ("no WDR: the steps of some videos are not known",)
     clips = tuple(dataclasses.replace(clip, steps=("stir",)) for clip in dataset.test)
     equal = evaluate(model.embedder, dataclasses.replace(dataset, test=clips), matching=False)
+    assert (equal.wdr, equal.wdr_chance) == (None, None)
     assert equal.notes == ("no WDR: some pairs of different procedures have equal steps",)
     pairs = dataset.test_pairs[1:]
     frozen = evaluate(model.embedder, dataclasses.replace(dataset, test_pairs=pairs), matching=False)
@@ -156,6 +157,20 @@ def test_no_wdr_is_explained(model, dataset):
         "no WDR of alignment: the videos of all same pairs are equal",
     )
     assert "wdr" not in frozen.methods["vector"].intervals
+
+
+def test_steps_in_other_words_are_noted(model, dataset):
+    first, again, other = dataset.test
+    words = ("grab the cup", *again.steps[1:])
+    result = evaluate(
+        model.embedder,
+        dataclasses.replace(dataset, test=(first, dataclasses.replace(again, steps=words), other)),
+        matching=False,
+    )
+    note = "WDR: in 1 same pairs the steps are worded differently, so edits count wordings too"
+    assert result.notes == (note,)
+    assert result.wdr_chance == 1.0  # first and again lack a step of their own in the other video
+    assert result.wdr is not None
 
 
 def test_data_that_tells_nothing(model, dataset):
@@ -274,6 +289,15 @@ def test_intervals_equal_those_of_a_loop_over_the_draws(tasks, unit, monkeypatch
             expected = (np.quantile(values, 0.025, method="lower"), np.quantile(values, 0.975, method="higher"))
             assert numbers.intervals[name] == pytest.approx(expected, abs=1e-9), name
             assert numbers.intervals[name][0] < getattr(numbers, name) < numbers.intervals[name][1]
+
+
+def test_there_is_no_interval_of_a_wdr_of_one_same_pair():
+    embedder, dataset = planted(1, noise=1.0)
+    same, *different = sorted(dataset.test_pairs, key=lambda pair: not pair.same)[1:3]
+    few = evaluate(embedder, dataclasses.replace(dataset, test_pairs=(same, *different)))
+    for numbers in few.methods.values():
+        assert numbers.wdr is not None
+        assert set(numbers.intervals) == {"auc", "eer"}
 
 
 def test_perfect_numbers_have_intervals_too():

@@ -47,6 +47,10 @@ def test_who_knows_all_answers_has_one_everywhere_and_zero_as_published():
     found = matching_result(np.eye(5)[answers], questions)
     assert (found.accuracy[1], found.auc, found.question_auc) == (1.0, 1.0, 1.0)
     assert found.published_auc == 0.0
+    low, high = found.intervals["accuracy"]
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 12)), 1.0)  # of 12 groups without a mistake
+    assert found.intervals["question_auc"] == (low, high)
+    assert "auc" not in found.intervals
 
 
 def test_few_groups_are_said():

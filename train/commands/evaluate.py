@@ -105,6 +105,8 @@ def _print(result: EvaluationResult, subject: _Subject) -> None:
                 f"{'':>9}  at the threshold {method.threshold:.4f}: accuracy {method.accuracy:.4f}, "
                 f"false same {method.false_same:.4f}, false different {method.false_different:.4f}"
             )
+    if result.wdr is not None:
+        click.echo(f"WDR: distances that tell nothing give {result.wdr_chance:.4f} on these pairs")
     click.echo(f"in brackets: 95 % intervals, bootstrap of {_drawn(result)}")
     for name, found in result.matching.items():
         _print_matching(name, found)
@@ -121,7 +123,7 @@ def _print(result: EvaluationResult, subject: _Subject) -> None:
 
 def _print_matching(name: str, found: MatchingResult) -> None:
     best = "".join(f"  top {k} {share:.4f}" for k, share in found.accuracy.items() if k > 1)
-    accuracy, auc, question_auc = (_interval(found.intervals[key]) for key in ("accuracy", "auc", "question_auc"))
+    accuracy, auc, question_auc = (_interval(found.intervals.get(key)) for key in ("accuracy", "auc", "question_auc"))
     click.echo(
         f" matching  {name}: accuracy {found.accuracy[1]:.4f}{accuracy} on {found.questions} scripts, "
         f"chance {found.chance:.4f}{best}"
@@ -139,8 +141,8 @@ def _interval(bounds: tuple[float, float] | None) -> str:
 
 def _drawn(result: EvaluationResult) -> str:
     if result.unit == "groups":
-        return f"the {result.groups} groups of videos that no pair links"
-    return f"videos, as too few groups of them, {result.groups}, are linked by no pair"
+        return f"the {result.groups} groups of linked videos"
+    return f"videos (too few groups of linked ones to draw: {result.groups})"
 
 
 @click.command(name="weaksvr-evaluate")

@@ -67,7 +67,8 @@ def test_test_split_for_people(commands, data, run_folder):
         "within a question",
         "published AUC, of the chosen index: ",
         "0.0 is perfect, 0.5 chance",
-        "95 % intervals, bootstrap of videos, as too few groups of them, 1, are linked by no pair",
+        "95 % intervals, bootstrap of videos (too few groups of linked ones to draw: 1)",
+        "WDR: distances that tell nothing give 0.",
         "sampling: three-view-8, three views of 8 frames, the published test protocol",
         "ran on: cpu, PyTorch",
     ):
