@@ -24,14 +24,9 @@ if TYPE_CHECKING:
     from ...runtime.embedder import Embedder
     from ...runtime.evaluate import EvaluationResult
     from ...runtime.evaluate_matching import MatchingResult
+    from ...runtime.spec import SamplingSpec
 
 __all__ = ["command", "main"]
-
-_POLICIES = {
-    "three-view": "three views of {} frames, the published test protocol",
-    "uniform": "{} frames, not the published test protocol, which is three-view",
-    "segment": "{} frames, not the published test protocol, which is three-view",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,8 +107,7 @@ def _print(result: EvaluationResult, subject: _Subject) -> None:
         _print_matching(name, found)
     for note in result.notes:
         click.echo(f"note: {note}")
-    spec = subject.embedder.sampling
-    click.echo(f"sampling: {spec.key}, {_POLICIES[spec.policy].format(spec.num_frames)}")
+    click.echo(f"sampling: {subject.embedder.sampling.key}, {_protocol(subject.embedder.sampling)}")
     if selected_on(subject.origin) == "test":
         click.echo(OPTIMISTIC)
     if "imported" in subject.origin:
@@ -137,6 +131,12 @@ def _print_matching(name: str, found: MatchingResult) -> None:
 
 def _interval(bounds: tuple[float, float] | None) -> str:
     return "" if bounds is None else f" ({bounds[0]:.4f} to {bounds[1]:.4f})"
+
+
+def _protocol(spec: SamplingSpec) -> str:
+    if spec.policy == "three-view":
+        return f"three views of {spec.num_frames} frames, the published test protocol"
+    return f"{spec.num_frames} frames, not the published test protocol, which is three-view"
 
 
 def _drawn(result: EvaluationResult) -> str:
