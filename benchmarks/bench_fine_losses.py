@@ -29,9 +29,10 @@ from weaksvr.runtime.evaluate import evaluate
 from weaksvr.runtime.manifest import read_dataset
 from weaksvr.runtime.storage import sha256_of, write_text
 from weaksvr.train.checkpoint import load_checkpoint
-from weaksvr.train.config import TrainConfig, override, preset
+from weaksvr.train.config import TrainConfig, override
 from weaksvr.train.engine import train
 from weaksvr.train.evaluate import checkpoint_embedder
+from weaksvr.train.presets import preset
 
 RUNS = {
     "no fine loss": ["loss.fine=none"],

@@ -49,9 +49,10 @@ WAYS = ("in turn", "together")
 def make_bundle(work: Path) -> Path:
     """The bundle of a ViT-B-32 that takes 16 frames; kept in `work`, its run too."""
     from weaksvr.export.export import ExportOptions, export_run
-    from weaksvr.train.config import override, preset
+    from weaksvr.train.config import override
     from weaksvr.train.datasets.workbench.writer import make_dataset
     from weaksvr.train.engine import train
+    from weaksvr.train.presets import preset
 
     data, run, bundle = work / "data", work / "run", work / "bundle"
     if not data.exists():

@@ -34,9 +34,10 @@ from weaksvr.runtime.backends.precision import has_int8_instructions
 from weaksvr.runtime.bundle import Bundle
 from weaksvr.runtime.storage import write_text
 from weaksvr.train.checkpoint import load_checkpoint
-from weaksvr.train.config import TrainConfig, override, preset
+from weaksvr.train.config import TrainConfig, override
 from weaksvr.train.datasets.workbench.writer import make_dataset
 from weaksvr.train.engine import train
+from weaksvr.train.presets import preset
 from weaksvr.train.torch_backend import TorchBackend
 
 KINDS = ("static", "dynamic")

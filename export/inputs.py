@@ -133,12 +133,13 @@ def _run(request: Request) -> _Source:
     run = _Run(config=TrainConfig.from_json(record.get("config", {})), record=record, folder=folder)
     settings, resolved = run.config.model, folder.resolve()
     own = Path(settings.tokenizer) if settings.tokenizer else None
+    has_texts = settings.text != "none"
     return _Source(
         weights=[
             [sha256_of(folder / name) for name in (WEIGHTS_NAME, CONFIG_NAME)],
             [resolved.parent.name, resolved.name],  # one of them names the bundle
         ],
-        tokenizer=_tokenizer(_text_config(settings.clip), request.tokenizer_file or own),
+        tokenizer=_tokenizer(_text_config(settings.clip), request.tokenizer_file or own) if has_texts else None,
         data=calibration_data(run, request.pairs_file),
     )
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from weaksvr.train.config import PRESETS
+from weaksvr.train.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

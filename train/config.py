@@ -1,18 +1,18 @@
-"""Settings of a training run: frozen values, presets, overrides by name, and their JSON form."""
+"""Settings of a training run: frozen values, overrides by name, and their JSON form."""
 
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..runtime.errors import CheckpointError, OptionError
 from ..runtime.spec import Resize, SamplingPolicy
 
 __all__ = [
-    "PRESETS",
+    "PIXELS",
+    "WHOLE_CLIP",
     "AugmentConfig",
     "DataConfig",
     "FineLoss",
@@ -20,13 +20,22 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "TrainConfig",
+    "VideoVector",
     "override",
-    "preset",
 ]
 
 FineLoss = Literal["none", "sort", "viterbi", "split"]
 FineForm = Literal["official", "masked", "batch"]
+Network = Literal["transformer", "cat", "trn", "s3d-g", "video-swin", "video-swin-small"]
+Optimizer = Literal["adamw", "adam", "sgd"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+VideoVector = Literal["flatten", "tokens", "pool"]
+
+PIXELS: Final = "pixels"
+"""The image tower that gives frames as they are."""
+
+WHOLE_CLIP: Final = ("s3d-g", "video-swin", "video-swin-small")
+"""Networks that take the pixels of a clip, and not the features of its frames."""
 
 
 def _check_choices(config: Any) -> None:
@@ -49,12 +58,20 @@ def _check_range(config: Any, low: float, *names: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The network.
+    """The networks: an image tower, what makes H and v of its features, and a text tower.
 
     Attributes:
         clip: open_clip architecture name (`ViT-B-32-quickgelu`, ...), or `weaksvr-tiny`.
         pretrained: open_clip weights tag or file; empty for random weights.
         tokenizer: `tokenizer.json` of a text tower that does not use CLIP's; empty takes it from the hub.
+        vision: timm model that takes the place of CLIP's image tower, see `image_towers`; empty for CLIP's own.
+        vision_pretrained: weights of `vision`, or of a `video-swin`: `hub` or a file; empty for random ones.
+        text: `clip` for CLIP's text tower, `words` for MIL-NCE's, which takes the maximum over single words, or `none`.
+        network: what makes H and v: `transformer` as published; the baselines' `cat`, `trn`, `s3d-g`, `video-swin`, or
+            `video-swin-small` for small frames and training from scratch.
+        network_width: factor of the channel numbers of `s3d-g` and the video swins.
+        dim: D where `text` is not `clip`.
+        num_classes: C of the classifier over v that `loss.class_weight` trains; 0 counts the training procedures.
         freeze_vision: keep the image tower as it is.
         train_text: train the text tower too (for towers without pretrained weights).
         width: width W of the temporal encoder.
@@ -65,7 +82,8 @@ class ModelConfig:
         position_std: standard deviation of the initial position embedding (published: 1).
         hidden_layer: a linear layer and ReLU before the temporal encoder, as published.
         video_vector: what one linear layer maps to v: `flatten` the T frame features, as published; `tokens` the
-            encoder's T outputs, so that the two losses share the encoder but not the layer that makes H.
+            encoder's T outputs, so that the two losses share the encoder but not the layer that makes H. With `pool`,
+            v is the mean of the T frame features.
         center: subtract the clip's mean from the image features (then divide by their deviation) and again before H,
             so that what a fixed camera sees all the time does not count.
     """
@@ -73,6 +91,13 @@ class ModelConfig:
     clip: str = "ViT-B-32-quickgelu"
     pretrained: str = "openai"
     tokenizer: str = ""
+    vision: str = ""
+    vision_pretrained: str = ""
+    text: Literal["clip", "words", "none"] = "clip"
+    network: Network = "transformer"
+    network_width: float = 1.0
+    dim: int = 512
+    num_classes: int = 0
     freeze_vision: bool = False
     train_text: bool = False
     width: int = 1024
@@ -83,13 +108,18 @@ class ModelConfig:
     attention_scale: Literal["model", "head"] = "model"
     position_std: float = 1.0
     hidden_layer: bool = True
-    video_vector: Literal["flatten", "tokens"] = "flatten"
+    video_vector: VideoVector = "flatten"
     center: bool = False
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_range(self, 1, "width", "heads", "head_dim", "mlp_width")
-        _check_range(self, 0, "depth", "position_std")
+        _check_range(self, 1, "width", "heads", "head_dim", "mlp_width", "dim")
+        _check_range(self, 0, "depth", "position_std", "num_classes", "network_width")
+        if (self.network in WHOLE_CLIP) != (self.vision == PIXELS):
+            raise OptionError(
+                f"network = {self.network} with vision = {self.vision or 'that of clip'}: {', '.join(WHOLE_CLIP)} take "
+                f"whole clips, with vision = {PIXELS}; the other networks take the features of an image tower"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,8 +157,9 @@ class DataConfig:
         policy: frames used for validation and recorded in the bundle (`uniform`, `three-view`).
         size: height and width of the network's input; 0 takes the image tower's.
         resize: `shorter` (cover and crop the centre, CLIP) or `squash` (nothing is cut off).
-        batch_size: B, videos a step and process.
-        samples_per_epoch: videos drawn an epoch without replacement; 0 takes all.
+        batch_size: B, videos (or pairs) a step and process.
+        samples_per_epoch: videos (or pairs) drawn an epoch without replacement; 0 takes all videos, or as many pairs.
+        pairs: train on pairs of videos that show the same procedure, as the supervised setting does.
         workers: decoding processes.
         cache: folder in which decoded frames are kept on disk; empty for none.
         val_fraction: share of the procedures that is set apart where the data has no validation file.
@@ -140,6 +171,7 @@ class DataConfig:
     resize: Resize = "shorter"
     batch_size: int = 8
     samples_per_epoch: int = 0
+    pairs: bool = False
     workers: int = 2
     cache: str = ""
     val_fraction: float = 0.2
@@ -152,29 +184,36 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """The two losses of the weak setting.
+    """The two losses of the weak setting, and the two that the supervised setting adds.
 
     Attributes:
+        coarse: `info-nce` of videos and paragraphs as published, or `mil-nce` of videos and their single steps.
         fine: pseudo labels of the frame-sentence loss, or `none`.
         form: `official` (what the published code computes), `masked` (padding excluded, similarities scaled) or
             `batch` (as `masked`, contrasted with every distinct sentence of the batch).
-        coarse_weight, fine_weight: factors of the two losses.
+        coarse_weight, fine_weight: factors of the two losses; 0 leaves one out.
+        class_weight: factor of the cross-entropy of procedures, whose names the training data must give.
+        sequence_weight: factor of the sequence alignment loss of a pair (`data.pairs`).
         fine_scale: factor of the cosines in the forms `masked` and `batch`.
         mask_repeated: videos of one procedure are not negatives of one another.
         script_negatives: altered scripts (swap, drop, repeat, replace) added to each video's negatives.
     """
 
+    coarse: Literal["info-nce", "mil-nce"] = "info-nce"
     fine: FineLoss = "sort"
     form: FineForm = "official"
     coarse_weight: float = 1.0
     fine_weight: float = 1.0
+    class_weight: float = 0.0
+    sequence_weight: float = 0.0
     fine_scale: float = 10.0
     mask_repeated: bool = True
     script_negatives: int = 0
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_range(self, 0, "coarse_weight", "fine_weight", "fine_scale", "script_negatives")
+        _check_range(self, 0, "coarse_weight", "fine_weight", "class_weight", "sequence_weight")
+        _check_range(self, 0, "fine_scale", "script_negatives")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,11 +221,12 @@ class OptimConfig:
     """Optimisation.
 
     Attributes:
+        optimizer: `adamw`, `adam` (the weight decay is an l2 penalty) or `sgd` (with momentum 0.9).
         epochs: passes over the training videos.
         lr: learning rate of everything but the CLIP towers.
         backbone_lr: learning rate of the image tower (and of the text tower where it is trained).
         final_lr, final_backbone_lr: what the cosine ends at, as a share of the rates.
-        weight_decay: AdamW's.
+        weight_decay: the optimiser's.
         warmup_epochs: linear warm-up.
         accumulate: batches a step.
         clip_norm: largest gradient norm; 0 for no clipping.
@@ -198,6 +238,7 @@ class OptimConfig:
         select_method: whose AUC chooses it (published: `vector`); the other one breaks ties.
     """
 
+    optimizer: Optimizer = "adamw"
     epochs: int = 300
     lr: float = 5e-4
     backbone_lr: float = 5e-6
@@ -252,65 +293,6 @@ class TrainConfig:
             return cls(preset=data["preset"], **sections)
         except (KeyError, TypeError, OptionError) as error:
             raise CheckpointError(f"training settings cannot be read: {error}; they were not written by us") from error
-
-
-_PAPER = TrainConfig()
-
-
-def _published(name: str, samples_per_epoch: int) -> TrainConfig:
-    return dataclasses.replace(
-        _PAPER,
-        preset=name,
-        data=dataclasses.replace(_PAPER.data, samples_per_epoch=samples_per_epoch),
-        loss=dataclasses.replace(_PAPER.loss, mask_repeated=False),
-    )
-
-
-PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
-    {
-        "paper": _PAPER,
-        "csv": _published("csv", 800),
-        "coin-sv": _published("coin-sv", 1200),
-        "diving48-sv": _published("diving48-sv", 5000),
-        "workbench": TrainConfig(
-            preset="workbench",
-            model=ModelConfig(
-                clip="weaksvr-tiny",
-                pretrained="",
-                train_text=True,
-                width=128,
-                depth=2,
-                heads=4,
-                head_dim=32,
-                mlp_width=256,
-                attention_scale="head",
-                position_std=0.02,
-                hidden_layer=False,
-                video_vector="tokens",
-                center=True,
-            ),
-            data=DataConfig(num_frames=16, policy="three-view", size=64, resize="squash", batch_size=16),
-            augment=AugmentConfig(color=0.35, shift=0.08, zoom=0.12, rotate=6.0, noise=0.03, flip=0.5, erase=0.2),
-            loss=LossConfig(fine="viterbi", form="batch", coarse_weight=0.1, script_negatives=3),
-            optim=OptimConfig(
-                epochs=60,
-                lr=1e-3,
-                backbone_lr=1e-3,
-                final_backbone_lr=0.01,
-                weight_decay=0.05,
-                warmup_epochs=2.0,
-                clip_norm=1.0,
-            ),
-        ),
-    }
-)
-
-
-def preset(name: str) -> TrainConfig:
-    """The preset of that name. Raises `OptionError` if there is none."""
-    if name not in PRESETS:
-        raise OptionError(f"preset {name!r} is not known; use one of {', '.join(PRESETS)}")
-    return PRESETS[name]
 
 
 def _parse(text: str, kind: type) -> Any:

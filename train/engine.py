@@ -27,7 +27,7 @@ from ..runtime.errors import CheckpointError, OptionError, OutputError, WeakSVRE
 from .augment import augment
 from .checkpoint import load_checkpoint, load_state, optimizer_tensors, restore_optimizer, save_checkpoint, save_state
 from .config import OptimConfig, TrainConfig
-from .datasets.clips import ClipDataset, EpochSampler, FrameCache, batches_of, collate_clips
+from .datasets.clips import ClipDataset, EpochSampler, FrameCache, PairSampler, batches_of, collate_clips
 from .datasets.splits import TrainingData, load_training_data
 from .distributed import average_gradients, rank, start, world_size
 from .evaluate import Validator
@@ -98,7 +98,8 @@ def learning_rate_factor(step: int, total: int, warmup: int, final: float) -> fl
 
 def _parameter_groups(model: WeakSVR, config: OptimConfig) -> list[dict[str, Any]]:
     """The towers at the backbone rate, the rest at the full rate; frozen parameters in neither."""
-    towers = [p for tower in (model.vision, model.text) for p in tower.parameters() if p.requires_grad]
+    both = [tower for tower in (model.vision, model.text) if tower is not None]
+    towers = [p for tower in both for p in tower.parameters() if p.requires_grad]
     known = {id(p) for p in towers}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
     groups = [
@@ -106,6 +107,30 @@ def _parameter_groups(model: WeakSVR, config: OptimConfig) -> list[dict[str, Any
         {"params": towers, "peak": config.backbone_lr, "final": config.final_backbone_lr},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def _count_classes(config: TrainConfig, data: TrainingData) -> TrainConfig:
+    """The settings with the number of training procedures, where classes are trained.
+
+    Raises:
+        OptionError: if `model.num_classes` is another number.
+    """
+    if not config.loss.class_weight:
+        return config
+    found = TextTable(data.train, None, seed=0).num_labels
+    if config.model.num_classes not in (0, found):
+        raise OptionError(
+            f"model.num_classes = {config.model.num_classes}, but the training videos show {found} procedures; leave "
+            "it at 0 to have them counted"
+        )
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_classes=found))
 
 
 class Trainer:
@@ -141,8 +166,9 @@ class Trainer:
             seed=optim.seed,
             cache=cache,
         )
-        self.sampler = EpochSampler(
-            len(dataset),
+        sampler = PairSampler if config.data.pairs else EpochSampler
+        self.sampler = sampler(
+            self.table.labels if config.data.pairs else len(dataset),
             batch_size=config.data.batch_size,
             samples_per_epoch=config.data.samples_per_epoch,
             seed=optim.seed,
@@ -157,8 +183,7 @@ class Trainer:
             persistent_workers=config.data.workers > 0,
             pin_memory=self.device.type == "cuda",
         )
-        groups = _parameter_groups(self.model, optim)
-        self.optimizer = torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
+        self.optimizer = _optimizer(_parameter_groups(self.model, optim), optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.steps_per_epoch = math.ceil(len(self.sampler) / optim.accumulate)
         splits = {"val": (self.data.val, self.data.val_pairs), "test": (self.data.test, self.data.test_pairs)}
@@ -173,6 +198,7 @@ class Trainer:
             self.model,
             self.table,
             self.config.loss,
+            pairs=self.config.data.pairs,
             train_text=self.config.model.train_text,
             seed=self.config.optim.seed,
             device=self.device,
@@ -307,7 +333,7 @@ class Trainer:
         """
         path = self.folder.state
         tensors, record = load_state(path)
-        if record["config"] != self.config.to_json():
+        if TrainConfig.from_json(record["config"]) != self.config:
             raise CheckpointError(f"{path}: was written with other settings; resume with those it was started with")
         if record["arithmetic"] != self._arithmetic():
             facts = ", ".join(f"{name} {value}" for name, value in record["arithmetic"].items())
@@ -377,6 +403,7 @@ def train(
     )
     if resume and not folder.state.is_file():
         raise CheckpointError(f"{out}: there is nothing to resume; start without --resume")
+    config = _count_classes(config, training_data)
     reporter = reporter or Reporter.silent()
     trainer = Trainer(training_data, folder, config, device=where, reporter=reporter)
     if init is not None:

@@ -1,8 +1,8 @@
-"""A checkpoint of the published WeakSVR code as a RUN of ours, every tensor of it accounted for.
+"""A checkpoint of a published code, WeakSVR's or SVIP's, as a RUN of ours, every tensor of it accounted for.
 
-The published network is ours with the settings of the preset `paper`, under other names. Two of its layers take no
-part in its features and are left out by name: a patch projection that is never called, and the classifier of the
-supervised setting, which reads the video vector and gives nothing back to it.
+WeakSVR's network is ours with the settings of the preset `paper`, under other names. Two of its layers take no part in
+its features and are left out by name: a patch projection that is never called, and the classifier of the supervised
+setting, which reads the video vector and gives nothing back to it. For SVIP's see `import_svip`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import math
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +21,12 @@ from torch import Tensor
 
 from .. import __version__
 from ..runtime.errors import CheckpointError, OptionError, OutputError
+from . import import_svip
 from .checkpoint import save_checkpoint
-from .config import ModelConfig, TrainConfig, preset
+from .config import ModelConfig, TrainConfig
 from .model import WeakSVR
 from .official_file import OfficialFile, read_official_file
+from .presets import preset
 from .run_folder import RunFolder
 
 __all__ = ["PUBLISHED_CLIP", "Imported", "import_checkpoint", "official_name"]
@@ -65,6 +67,7 @@ class Imported:
 
     Attributes:
         out: the RUN folder.
+        network: `WeakSVR` or `SVIP`.
         config: settings of the network; those of its training are the preset's, as the file does not tell them.
         sha256: of the file.
         facts: the file's own numbers, see `OfficialFile`.
@@ -74,12 +77,32 @@ class Imported:
     """
 
     out: Path
+    network: str
     config: TrainConfig
     sha256: str
     facts: Mapping[str, float]
     used: int
     unused: tuple[str, ...]
     left_out: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Published:
+    """A published network, as one file has it.
+
+    Attributes:
+        network: its name.
+        config: settings with which ours is the same.
+        official_name: from our name of a tensor to theirs.
+        unused: their tensors that take no part.
+        not_in_file: ours that theirs does not have.
+    """
+
+    network: str
+    config: TrainConfig
+    official_name: Callable[[str], str]
+    unused: tuple[str, ...]
+    not_in_file: tuple[str, ...] = ()
 
 
 def official_name(name: str) -> str:
@@ -98,33 +121,36 @@ def official_name(name: str) -> str:
     raise OptionError(f"{name}: the published network has no such tensor")
 
 
-def import_checkpoint(file: Path, out: Path, *, clip: str = PUBLISHED_CLIP) -> Imported:
-    """Make a RUN of a `best_model.tar`, in one step.
+def import_checkpoint(file: Path, out: Path, *, clip: str | None = None) -> Imported:
+    """Make a RUN of a `.tar`, in one step.
 
     Args:
-        file: by the published WeakSVR code.
+        file: by the published code of WeakSVR or SVIP.
         out: RUN folder; must be new or empty.
-        clip: open_clip architecture of the towers, one with QuickGELU as OpenAI's CLIP has it.
+        clip: open_clip architecture of WeakSVR's towers, one with QuickGELU as OpenAI's CLIP has it; None is the
+            published one.
 
     Raises:
         CheckpointError: if the file cannot be read, is another network's, or its tensors are not those of the
             published network; all that are missing, unknown or of another shape are named, or counted if they are many.
-        OptionError: if `clip` is not an architecture of that kind.
+        OptionError: if `clip` is not an architecture of that kind, or the file is SVIP's, which has none.
         OutputError: if `out` is taken or cannot be written.
     """
-    _check_towers(clip)
+    _check_towers(clip or PUBLISHED_CLIP)
     _refuse_taken(out)
     source = read_official_file(file)
-    _refuse_other_networks(source)
-    config = _config(source.tensors, clip)
-    model = WeakSVR(config, load_pretrained=False)
-    names = {name: official_name(name) for name in model.state_dict()}
-    unused = _check_names(source, names.values())
+    published = _published(source, clip)
+    model = WeakSVR(published.config, load_pretrained=False)
+    ours = model.state_dict()
+    names = {name: published.official_name(name) for name in ours if name not in published.not_in_file}
+    unused = _check_names(source, names.values(), published)
     _check_shapes(source, names, model)
-    model.load_state_dict({name: source.tensors[official] for name, official in names.items()})
+    own = {name: ours[name] for name in published.not_in_file}
+    model.load_state_dict({**own, **{name: source.tensors[official] for name, official in names.items()}})
     found = Imported(
         out=out,
-        config=config,
+        network=published.network,
+        config=published.config,
         sha256=source.sha256,
         facts=source.facts,
         used=len(names),
@@ -155,13 +181,18 @@ def _check_towers(clip: str) -> None:
         )
 
 
-def _refuse_other_networks(source: OfficialFile) -> None:
-    if "backbone.layer1.0.conv1.weight" not in source.tensors:
-        return
-    kind = "SVIP (CAT)" if "bottleneck.weight" in source.tensors else "SVIP without its transformer"
-    raise CheckpointError(
-        f"{source.path}: is a checkpoint of {kind}, which cannot be imported: there is no network here with "
-        "a ResNet-50 whose maps go on unpooled, frames of 180 x 320 pixels and no text tower"
+def _published(source: OfficialFile, clip: str | None) -> _Published:
+    if not import_svip.is_svip(source.tensors):
+        config = _config(source.tensors, clip or PUBLISHED_CLIP)
+        return _Published(network="WeakSVR", config=config, official_name=official_name, unused=UNUSED)
+    if clip is not None:
+        raise OptionError(f"--clip {clip}: {source.path} is a checkpoint of SVIP, which has no CLIP; leave it out")
+    return _Published(
+        network="SVIP",
+        config=import_svip.svip_config(source),
+        official_name=import_svip.svip_name,
+        unused=import_svip.UNUSED,
+        not_in_file=import_svip.NOT_IN_FILE,
     )
 
 
@@ -198,20 +229,25 @@ def _config(tensors: Mapping[str, Tensor], clip: str) -> TrainConfig:
     )
 
 
-def _check_names(source: OfficialFile, expected: Iterable[str]) -> tuple[str, ...]:
+def _check_names(source: OfficialFile, expected: Iterable[str], published: _Published) -> tuple[str, ...]:
     """Which tensors take no part. Raises `CheckpointError` unless all others are there, and nothing else is."""
     wanted = set(expected)
     there = set(source.tensors)
-    missing, unknown = sorted(wanted - there), sorted(there - wanted - set(UNUSED))
+    missing, unknown = sorted(wanted - there), sorted(there - wanted - set(published.unused))
     if missing or unknown:
         parts = [("missing", missing), ("unknown", unknown)]
         told = "; ".join(f"{word}: {_listed(names)}" for word, names in parts if names)
-        raise CheckpointError(f"{source.path}: its tensors are not those of the published WeakSVR network; {told}")
-    return tuple(name for name in UNUSED if name in there)
+        raise CheckpointError(
+            f"{source.path}: its tensors are not those of the published {published.network} network; {told}"
+        )
+    return tuple(name for name in published.unused if name in there)
 
 
 def _check_shapes(source: OfficialFile, names: Mapping[str, str], model: WeakSVR) -> None:
-    vectors, frames = (source.tensors[name].shape[:1] for name in ("embed_head.1.weight", "ffn_gumbel.weight"))
+    vectors, frames = (
+        source.tensors[name].shape[:1] if name in source.tensors else ()
+        for name in ("embed_head.1.weight", "ffn_gumbel.weight")
+    )
     if frames == (model.dim,) and vectors not in (frames, ()):
         raise CheckpointError(
             f"{source.path}: its video vectors have {vectors[0]} numbers and its frame features {frames[0]}, as "
@@ -220,7 +256,7 @@ def _check_shapes(source: OfficialFile, names: Mapping[str, str], model: WeakSVR
     wrong = [
         f"{official} {tuple(source.tensors[official].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in model.state_dict().items()
-        if source.tensors[official := names[name]].shape != tensor.shape
+        if name in names and source.tensors[official := names[name]].shape != tensor.shape
     ]
     if wrong:
         raise CheckpointError(f"{source.path}: its tensors have other shapes than the network's: {_listed(wrong)}")
@@ -232,7 +268,7 @@ def _record(found: Imported, model: WeakSVR, source: OfficialFile) -> dict[str, 
         "sampling": model.sampling.to_json(),
         "preprocess": model.preprocess.to_json(),
         "imported": {
-            "network": "WeakSVR",
+            "network": found.network,
             "file": source.path.name,
             "sha256": found.sha256,
             "reported": dict(found.facts),

@@ -39,6 +39,7 @@ _FORMATS: Final[Mapping[str, str]] = MappingProxyType(
 )
 _LARGEST: Final = 1e300  # integers of a pickle have no largest
 _WIDENED: Final = (torch.float16, torch.bfloat16)  # every one of their values is one of float32's
+_COUNTER: Final = ".num_batches_tracked"  # of batch normalisation, an integer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,8 @@ class OfficialFile:
     Attributes:
         path: the file.
         sha256: of its content.
-        tensors: the network's, float32 on the CPU, finite, by the names of the published code.
+        tensors: the network's, float32 on the CPU, finite, by the names of the published code; int64 those that count
+            the batches of a batch normalisation.
         facts: those numbers beside them that are there: `epoch` (counted from 0), `auc_value`, `wdr_value`, `loss`, ...
         left_out: what else is in the file, by name; the states of its optimisers.
     """
@@ -136,28 +138,28 @@ def _plain(content: Any) -> dict[Any, Any]:
 
 
 def _tensors(path: Path, state: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The network's tensors as float32."""
+    """The network's tensors as float32, but for counters."""
     odd = [str(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if odd:
         raise CheckpointError(f"{path}: what it holds under {_listed(odd)} is not a tensor; this is no network")
     wrapped = all(name.startswith(_WRAPPED) for name in state)
     found = {name.removeprefix(_WRAPPED) if wrapped else name: Tensor.detach(value) for name, value in state.items()}
     for name, tensor in found.items():
-        if not _is_whole(tensor):
+        if not _is_whole(tensor, counter=name.endswith(_COUNTER)):
             raise CheckpointError(
                 f"{path}: {name} ({tensor.dtype}, {tuple(tensor.shape)}) is not a plain tensor of numbers that float32 "
                 "holds, or not all of them are there; the file is damaged"
             )
         if not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{path}: {name} holds numbers that are not finite; the file is damaged")
-    return {name: tensor.to(torch.float32) for name, tensor in found.items()}
+    return {name: tensor if tensor.dtype == torch.int64 else tensor.to(torch.float32) for name, tensor in found.items()}
 
 
-def _is_whole(tensor: Tensor) -> bool:
-    """Dense, of a kind that float32 holds exactly, and all there: a file may claim any shape."""
+def _is_whole(tensor: Tensor, *, counter: bool = False) -> bool:
+    """Dense, of a kind that float32 holds exactly or a counter, and all there: a file may claim any shape."""
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
         return False
-    if tensor.dtype not in (torch.float32, *_WIDENED):
+    if tensor.dtype not in ((torch.int64,) if counter else (torch.float32, *_WIDENED)):
         return False
     return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .config import VideoVector
+
 __all__ = ["Attention", "Block", "MapStage", "TemporalEncoder"]
 
 
@@ -101,7 +103,7 @@ class TemporalEncoder(nn.Module):
         attention_scale: Literal["model", "head"],
         position_std: float,
         hidden_layer: bool,
-        video_vector: Literal["flatten", "tokens"],
+        video_vector: VideoVector,
         center: bool = False,
     ) -> None:
         super().__init__()
@@ -120,7 +122,8 @@ class TemporalEncoder(nn.Module):
             Block(width, heads=heads, head_dim=head_dim, mlp_width=mlp_width, scale=scale) for _ in range(depth)
         )
         self.frame_head = nn.Linear(width, dim)
-        self.video_head = nn.Linear(num_frames * (dim if video_vector == "flatten" else width), dim)
+        rows = dim if video_vector == "flatten" else width
+        self.video_head = None if video_vector == "pool" else nn.Linear(num_frames * rows, dim)
         self._initialise(position_std)
 
     def _initialise(self, position_std: float) -> None:
@@ -158,6 +161,8 @@ class TemporalEncoder(nn.Module):
         if self.center:
             frames = frames - frames.mean(dim=1, keepdim=True)
         frame_features = self.frame_head(frames)  # (B, T, D)
+        if self.video_head is None:
+            return frame_features, frame_features.mean(dim=1)
         if self.video_vector == "flatten":
             return frame_features, self.video_head(frame_features.flatten(1))
         return frame_features, self.video_head(x[:, 1:].flatten(1))

@@ -56,11 +56,11 @@ class TextTable:
 
     Args:
         clips: entries of the manifest.
-        tokenize: texts to token ids (N, L).
+        tokenize: texts to token ids (N, L); None for a model without texts, which then has the labels alone.
         seed: of the run; altered scripts are drawn from (seed, epoch, clip).
     """
 
-    def __init__(self, clips: Sequence[Clip], tokenize: Tokenize, *, seed: int) -> None:
+    def __init__(self, clips: Sequence[Clip], tokenize: Tokenize | None, *, seed: int) -> None:
         self.clips = clips
         self.tokenize = tokenize
         self.seed = seed
@@ -76,7 +76,14 @@ class TextTable:
         self.sentence_tokens = self._tokens(self.sentences)
         self.paragraph_tokens = self._tokens(paragraphs)
 
+    @property
+    def num_labels(self) -> int:
+        """C, how many different labels there are."""
+        return int(self.labels.max()) + 1
+
     def _tokens(self, texts: Sequence[str]) -> Tensor:
+        if self.tokenize is None:
+            return torch.zeros(len(texts), 0, dtype=torch.int64)
         return torch.as_tensor(self.tokenize(list(texts))).to(torch.int64)
 
     def altered_tokens(self, epoch: int, indices: Sequence[int], count: int) -> Tensor:

@@ -22,7 +22,7 @@ class Networks(Protocol):
     Attributes:
         vision: (N, 3, H, W) -> (N, F).
         temporal: (B, T, F) -> H (B, T, D), v (B, D).
-        text: int64 (N, L) -> (N, D).
+        text: int64 (N, L) -> (N, D); None where the model has no texts.
     """
 
     @property
@@ -32,7 +32,7 @@ class Networks(Protocol):
     def temporal(self) -> nn.Module: ...
 
     @property
-    def text(self) -> TextTower: ...
+    def text(self) -> TextTower | None: ...
 
 
 class TorchBackend:
@@ -66,7 +66,7 @@ class TorchBackend:
         elif role == "temporal":
             frame_features, video_vectors = self.model.temporal(tensors["features"])
             outputs = {"frame_features": frame_features, "video_vector": video_vectors}
-        elif role == "text":
+        elif role == "text" and self.model.text is not None:
             outputs = {"text_features": self.model.text(self.model.text.trim(tensors["tokens"]))}
         else:
             raise BundleError(f"the model has no {role} network")

@@ -26,11 +26,12 @@ from weaksvr.runtime.manifest import Dataset, read_dataset
 from weaksvr.runtime.preprocess import normalize
 from weaksvr.runtime.spec import METHODS
 from weaksvr.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from weaksvr.train.config import TrainConfig, override, preset
+from weaksvr.train.config import TrainConfig, override
 from weaksvr.train.datasets.splits import load_training_data
 from weaksvr.train.datasets.workbench.writer import make_dataset
 from weaksvr.train.evaluate import checkpoint_embedder
 from weaksvr.train.model import WeakSVR
+from weaksvr.train.presets import preset
 from weaksvr.train.tokenizer_json import clip_tokenizer_json
 from weaksvr.train.torch_backend import TorchBackend
 

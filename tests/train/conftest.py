@@ -60,7 +60,8 @@ def settings(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def config(settings) -> TrainConfig:
-    from weaksvr.train.config import override, preset
+    from weaksvr.train.config import override
+    from weaksvr.train.presets import preset
 
     return override(preset("workbench"), settings)
 

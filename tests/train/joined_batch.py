@@ -15,10 +15,11 @@ import open_clip
 import torch
 from weaksvr.runtime.manifest import read_manifest
 from weaksvr.train.commands import train as train_command
-from weaksvr.train.config import LossConfig, override, preset
+from weaksvr.train.config import LossConfig, override
 from weaksvr.train.distributed import average_gradients, gather_with_gradient, rank, start, world_size
 from weaksvr.train.model import WeakSVR
 from weaksvr.train.objective import Objective
+from weaksvr.train.presets import preset
 from weaksvr.train.texts import TextTable
 
 INDICES = [5, 0, 7, 2, 9, 1]

@@ -5,17 +5,8 @@ import json
 
 import pytest
 from weaksvr.runtime.errors import CheckpointError, OptionError
-from weaksvr.train.config import (
-    PRESETS,
-    AugmentConfig,
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    OptimConfig,
-    TrainConfig,
-    override,
-    preset,
-)
+from weaksvr.train.config import AugmentConfig, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig, override
+from weaksvr.train.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -65,7 +56,7 @@ def test_later_settings_win():
         ("speed.lr=1", r"--set speed.lr=1: write section.key=value, with a section of"),
         ("preset=paper", r"--set preset=paper: write section.key=value"),
         ("=1", r"--set =1: write section.key=value"),
-        ("optim.speed=1", r"--set optim.speed=1: optim has no 'speed'; it has epochs, lr,"),
+        ("optim.speed=1", r"--set optim.speed=1: optim has no 'speed'; it has optimizer, epochs, lr,"),
         ("optim=1", r"--set optim=1: optim has no ''"),
         ("optim.epochs=two", r"--set optim.epochs=two: .*invalid literal"),
         ("optim.lr=fast", r"--set optim.lr=fast: could not convert string to float"),

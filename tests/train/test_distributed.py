@@ -13,7 +13,7 @@ import pytest
 import torch
 from weaksvr.runtime.errors import CheckpointError
 from weaksvr.train.checkpoint import load_checkpoint
-from weaksvr.train.config import override, preset
+from weaksvr.train.config import override
 from weaksvr.train.distributed import (
     average_gradients,
     gather_indices,
@@ -24,6 +24,7 @@ from weaksvr.train.distributed import (
     world_size,
 )
 from weaksvr.train.engine import train
+from weaksvr.train.presets import preset
 
 PROGRAM = str(Path(__file__).parent / "joined_batch.py")
 LOSSES = (

@@ -197,15 +197,6 @@ def test_a_network_without_texts_is_refused_by_name(state, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("further", "kind"), [("bottleneck.weight", r"SVIP \(CAT\)"), ("fc.weight", "SVIP without its")]
-)
-def test_a_checkpoint_of_svip_is_refused_by_name(tmp_path, further, kind):
-    state = {"backbone.layer1.0.conv1.weight": torch.ones(64, 64, 1, 1), further: torch.ones(1)}
-    with pytest.raises(CheckpointError, match=rf"is a checkpoint of {kind}.*, which cannot be imported: .* ResNet-50"):
-        imported(tmp_path, state)
-
-
-@pytest.mark.parametrize(
     ("clip", "message"),
     [
         ("ViT-Z-1", r"--clip ViT-Z-1: is not an open_clip model; the published code has ViT-B-32-quickgelu"),

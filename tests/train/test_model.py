@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 from weaksvr.runtime.errors import OptionError
-from weaksvr.train.config import override, preset
+from weaksvr.train.config import override
 from weaksvr.train.model import WeakSVR
+from weaksvr.train.presets import preset
 from weaksvr.train.temporal import TemporalEncoder
 
 
@@ -197,17 +198,6 @@ def test_a_frame_is_read_in_the_light_of_the_others(config, model):
 def test_the_order_of_the_frames_tells(config, model):
     frames = torch.randn(1, config.data.num_frames, 3, config.data.size, config.data.size)
     assert (model.encode_video(frames)[1] - model.encode_video(frames.flip(1))[1]).abs().max() > 1e-6
-
-
-@torch.no_grad()
-def test_forward_gives_videos_and_texts(config, model):
-    tokens = torch.zeros(2, model.context_length, dtype=torch.int64)
-    tokens[:, :3] = torch.tensor([[49406, 320, 49407], [49406, 1929, 49407]])
-    frames = torch.randn(1, config.data.num_frames, 3, config.data.size, config.data.size)
-    frame_features, vectors, texts = model(frames, tokens, tokens[:1])
-    torch.testing.assert_close((frame_features, vectors), model.encode_video(frames))
-    assert [text.shape for text in texts] == [(2, model.dim), (1, model.dim)]
-    torch.testing.assert_close(texts[0], model.text(tokens))
 
 
 @pytest.mark.parametrize("frozen", [True, False])

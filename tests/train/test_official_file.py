@@ -87,6 +87,17 @@ def test_half_precision_is_widened_and_a_wrapper_taken_off(tmp_path):
     assert found.tensors["module.b"].item() == state["module.module.b"].item()
 
 
+def test_counters_of_batch_normalisation_stay_integers(tmp_path):
+    name = "backbone.bn1.num_batches_tracked"
+    found = read_official_file(saved(tmp_path / "model.tar", model_state_dict={name: torch.tensor(2**53 + 1)}))
+    assert found.tensors[name].dtype == torch.int64
+    assert found.tensors[name].item() == 2**53 + 1
+    with pytest.raises(
+        CheckpointError, match=r"bn1\.num_batches_tracked \(torch\.float32, \(\)\) is not a plain tensor"
+    ):
+        read_official_file(saved(tmp_path / "model.tar", model_state_dict={name: torch.tensor(1.0)}))
+
+
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, np.float64("nan"), "0.8", None, [1.0], torch.ones(2), 10**400, True]
 )

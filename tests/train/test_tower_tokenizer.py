@@ -9,7 +9,8 @@ import numpy as np
 import open_clip
 import pytest
 from weaksvr.runtime.errors import OptionError
-from weaksvr.train.config import override, preset
+from weaksvr.train.config import override
+from weaksvr.train.presets import preset
 from weaksvr.train.tower_tokenizer import TextConfig, model_tokenizer, text_config, tokenizer_of, tower_tokenizer
 
 KINDS = ("unigram", "word_piece", "byte_pairs")

@@ -1,4 +1,4 @@
-"""`weaksvr-import-checkpoint`: a checkpoint of the published code in, a RUN out."""
+"""`weaksvr-import-checkpoint`: a checkpoint of a published code in, a RUN out."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = ["command", "main"]
 @click.option(
     "--clip",
     metavar="NAME",
-    help="open_clip architecture of the towers, for networks that were trained with another than the published one.  "
-    "[default: ViT-B-32-quickgelu]",
+    help="open_clip architecture of WeakSVR's towers, for networks that were trained with another than the published "
+    "one.  [default: ViT-B-32-quickgelu]",
 )
 @json_option
 @version_option
 def command(file: Path, out: Path, *, clip: str | None, as_json: bool) -> int:
-    """Make a RUN of FILE, the best_model.tar of the published WeakSVR code, which computes what that code computes.
+    """Make a RUN of FILE, a .tar of the published code of WeakSVR or SVIP, which computes what that code computes.
 
     Nothing in the file is run. Every tensor in it is used, or named as one that takes no part. The RUN has no data:
     weaksvr-export compares and calibrates it on --pairs FILE, or writes a bundle without a threshold.
     """
     try:
-        from ..import_checkpoint import PUBLISHED_CLIP, import_checkpoint
+        from ..import_checkpoint import import_checkpoint
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train", "weaksvr-import-checkpoint") from error
-    found = import_checkpoint(file, out, clip=clip or PUBLISHED_CLIP)
+    found = import_checkpoint(file, out, clip=clip)
     if as_json:
         print_json(_document(found, file))
     else:
@@ -52,8 +52,8 @@ def _document(found: Imported, file: Path) -> dict[str, Any]:
         "out": str(found.out),
         "file": str(file),
         "sha256": found.sha256,
-        "network": "WeakSVR",
-        "clip": found.config.model.clip,
+        "network": found.network,
+        "clip": found.config.model.clip if found.network == "WeakSVR" else None,
         "num_frames": found.config.data.num_frames,
         "reported": dict(found.facts),
         "used": found.used,
@@ -64,7 +64,8 @@ def _document(found: Imported, file: Path) -> dict[str, Any]:
 
 def _print(found: Imported, file: Path) -> None:
     config = found.config
-    click.echo(f"{one_line(str(file))}: WeakSVR, {config.model.clip}, {config.data.num_frames} frames a view")
+    tower = config.model.vision or config.model.clip
+    click.echo(f"{one_line(str(file))}: {found.network}, {tower}, {config.data.num_frames} frames a view")
     click.echo(f"  sha256     {found.sha256}")
     if found.facts:
         told = ", ".join(f"{name} {value:.6g}" for name, value in found.facts.items())

@@ -10,9 +10,20 @@ import click
 from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import json_option, version_option
 from ...runtime.errors import MissingExtraError, OptionError
-from ..config import PRESETS, FineLoss, TrainConfig, override, preset
+from ..config import FineLoss, TrainConfig, override
+from ..presets import PRESETS, describe, preset
 
 __all__ = ["command", "main"]
+
+_SHORT = tuple(name for name in PRESETS if "/" not in name)
+
+
+def _list_presets(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print every preset and what it is, and leave."""
+    if asked and not context.resilient_parsing:
+        for name in PRESETS:
+            click.echo(f"{name:<32} {describe(name)}")
+        context.exit()
 
 
 def _settings(
@@ -40,7 +51,16 @@ def _settings(
 @click.command(name="weaksvr-train")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with train.jsonl.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="RUN folder to write.")
-@click.option("--preset", "preset_name", default="workbench", show_default=True, help=f"One of {', '.join(PRESETS)}.")
+@click.option(
+    "--preset",
+    "preset_name",
+    default="workbench",
+    show_default=True,
+    help=f"One of {', '.join(_SHORT)}, or the row of a table.",
+)
+@click.option(
+    "--list-presets", is_flag=True, is_eager=True, expose_value=False, callback=_list_presets, help="Name them all."
+)
 @click.option("--fine-loss", type=click.Choice(get_args(FineLoss)), help="Pseudo labels of the fine loss.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training videos.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, order, frames and augmentation.")

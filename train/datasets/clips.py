@@ -23,7 +23,7 @@ from ...runtime.video import open_video
 from ..augment import draw_parameters
 from ..config import AugmentConfig
 
-__all__ = ["Batch", "ClipDataset", "EpochSampler", "FrameCache", "batches_of", "collate_clips"]
+__all__ = ["Batch", "ClipDataset", "EpochSampler", "FrameCache", "PairSampler", "batches_of", "collate_clips"]
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Frames uint8 (B, T, H, W, 3), augmentation parameters float64 (B, P), indices int64 (B,)."""
@@ -223,3 +223,44 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         for batch in range(self.num_batches):
             first = batch * self.joint + self.rank * self.batch_size
             yield [(self.epoch, int(index)) for index in order[first : first + self.batch_size]]
+
+
+class PairSampler(EpochSampler):
+    """As `EpochSampler`, but of pairs of videos that show the same procedure: B first videos, then their B partners.
+
+    Args:
+        labels: int64 (videos,); equal for videos of one procedure.
+        batch_size: B, pairs of one process.
+        samples_per_epoch: pairs drawn an epoch without replacement; 0 for as many as there are videos.
+        seed: of the run.
+        rank, world: this process and how many there are.
+
+    Raises:
+        DataError: if there are too few pairs.
+    """
+
+    def __init__(
+        self, labels: Tensor, *, batch_size: int, samples_per_epoch: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        same = torch.nonzero(torch.triu(labels[:, None] == labels[None, :], diagonal=1))
+        if len(same) < 2 * world:
+            raise DataError(
+                f"{len(same)} pairs of training videos show the same procedure; data.pairs needs at least {2 * world}: "
+                "name `procedure` in train.jsonl, or train without pairs"
+            )
+        super().__init__(
+            len(same),
+            batch_size=batch_size,
+            samples_per_epoch=samples_per_epoch or len(labels),
+            seed=seed,
+            rank=rank,
+            world=world,
+        )
+        self.same = same.numpy()
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in super().__iter__():
+            rows = [row for _, row in batch]
+            turned = np.random.default_rng([self.seed, self.epoch, rows[0], 3]).random(len(rows)) < 0.5
+            chosen = np.where(turned[:, None], self.same[rows, ::-1], self.same[rows])
+            yield [(self.epoch, int(index)) for index in chosen.T.ravel()]
