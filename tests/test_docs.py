@@ -25,6 +25,7 @@ DOCUMENTS = (
     "docs/doctor.md",
     "docs/sampling.md",
     "docs/embed.md",
+    "docs/evaluation.md",
     "docs/examples.md",
     "docs/explain.md",
     "docs/gallery.md",

@@ -1,6 +1,6 @@
 """The training loop of the weak setting, from a data folder to a RUN folder.
 
-A RUN holds `checkpoint/` (the best weights on validation), `last/` (from which an interrupted run goes on),
+A RUN holds `checkpoint/` (the best weights, see `selection`), `last/` (from which an interrupted run goes on),
 `metrics.jsonl` (one line an epoch) and `tensorboard/`. Everything random is drawn from the seed and the place in the
 run, never from what was drawn before, so that a run that was killed and resumed ends with the same weights.
 """
@@ -35,6 +35,7 @@ from .model import WeakSVR
 from .objective import Objective
 from .progress import Reporter
 from .run_folder import RunFolder
+from .selection import OPTIMISTIC, Selection
 from .texts import TextTable
 from .tower_tokenizer import model_tokenizer, tokenizer_of
 
@@ -151,6 +152,7 @@ class Trainer:
         self.device = device
         self.reporter = reporter
         self.precision = _pick_precision(config.optim.precision, device, network=config.model.network)
+        self.selection = Selection.of(config.optim)
         self.epoch = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
@@ -191,7 +193,8 @@ class Trainer:
         self.optimizer = _optimizer(_parameter_groups(self.model, optim), optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.steps_per_epoch = math.ceil(len(self.sampler) / optim.accumulate)
-        self.validator = Validator(self.model, self.data, device=self.device)
+        splits = {"val": (self.data.val, self.data.val_pairs), "test": (self.data.test, self.data.test_pairs)}
+        self.validator = Validator(self.model, splits, device=self.device)
         self._mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
 
@@ -212,7 +215,7 @@ class Trainer:
             began = time.monotonic()
             line = self._train_epoch()
             self.epoch += 1
-            line["val"] = self._validate()
+            line |= self._validate()
             self.seconds += time.monotonic() - began
             line["seconds"] = round(self.seconds, 1)
             if rank() == 0:
@@ -274,20 +277,21 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.model.clamp_scales()
 
-    def _validate(self) -> dict[str, float] | None:
+    def _validate(self) -> dict[str, dict[str, float] | None]:
+        """`val`, and `test` where it selects; None for what is not evaluated after this epoch, or not there."""
         optim = self.config.optim
-        if self.epoch % optim.eval_every and self.epoch != optim.epochs:
-            return None
-        if rank() != 0:
-            return None
-        self.model.eval()
-        return self.validator()
+        found: dict[str, dict[str, float] | None] = dict.fromkeys(("val", self.selection.split))
+        if rank() == 0 and (self.epoch % optim.eval_every == 0 or self.epoch == optim.epochs):
+            self.model.eval()
+            for split in found:
+                if split == "test" or self.data.val_pairs:
+                    found[split] = self.validator(split)
+        return found
 
     def _record(self, line: dict[str, Any]) -> None:
         """Keep the epoch: metrics, the best weights, then the state; a kill between them repeats the epoch."""
-        value = line["val"]
-        is_best = value is not None and (self.best is None or _rank_of(value) > _rank_of(self.best["val"]))
-        line["best"] = is_best
+        is_best = self.selection.improves(line, self.best)
+        line |= {"best": is_best, **self.selection.record}
         with self.folder.metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -323,6 +327,7 @@ class Trainer:
             "preprocess": self.model.preprocess.to_json(),
             "data": self.data.record,
             "metrics": self.best,
+            **self.selection.record,
             "training": self._arithmetic(),
             "versions": {"weaksvr": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__},
         }
@@ -351,11 +356,6 @@ class Trainer:
         if rank() == 0:
             self.folder.sweep()
             self.folder.cut_metrics(self.epoch)
-
-
-def _rank_of(metrics: Mapping[str, float]) -> tuple[float, float]:
-    """Order of validation results: by alignment, ties by vector."""
-    return metrics["auc_alignment"], metrics["auc_vector"]
 
 
 def _start_from(model: WeakSVR, init: Path) -> None:
@@ -404,7 +404,10 @@ def train(
     folder = RunFolder(out)
     if not resume and rank() == 0 and not folder.is_free():
         raise OutputError(f"{out}: exists and is not empty; resume it with --resume, or give another --out")
-    training_data = load_training_data(data, val_fraction=config.data.val_fraction, seed=config.optim.seed)
+    optim = config.optim
+    training_data = load_training_data(
+        data, val_fraction=config.data.val_fraction, seed=optim.seed, select=optim.select
+    )
     if resume and not folder.state.is_file():
         raise CheckpointError(f"{out}: there is nothing to resume; start without --resume")
     config = _count_classes(config, training_data)
@@ -420,6 +423,7 @@ def train(
         trainer.keep_state()
     if rank() == 0:
         reporter.note(training_data.note)
+        reporter.note(OPTIMISTIC if optim.select == "test" else "")
     try:
         return trainer.fit()
     except WeakSVRError:
