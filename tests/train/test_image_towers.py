@@ -17,9 +17,9 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         ("resnet50.tv_in1k", 112, 112, 2048, IMAGENET),
         ("vit_base_patch32_224.augreg_in21k", 96, 96, 768, HALF),
         ("swin_tiny_patch4_window7_224.ms_in1k", 0, 224, 768, IMAGENET),
-        ("weaksvr_resnet", 0, 64, 512, IMAGENET),
-        ("weaksvr_vit", 112, 112, 96, IMAGENET),
-        ("weaksvr_swin", 112, 112, 128, IMAGENET),
+        ("weaksvr_resnet", 0, 64, 256, IMAGENET),
+        ("weaksvr_vit", 112, 112, 64, IMAGENET),
+        ("weaksvr_swin", 112, 112, 96, IMAGENET),
     ],
 )
 def test_creates_models_without_weights(name, size, side, feature_dim, normalised):

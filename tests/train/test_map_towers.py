@@ -13,7 +13,7 @@ from weaksvr.train import map_towers  # noqa: F401 - registers the towers
 
 @pytest.mark.parametrize(
     ("name", "pixels", "shape"),
-    [("weaksvr_resnet50_maps", (180, 320), (2048, 6, 10)), ("weaksvr_thin_resnet_maps", (64, 64), (96, 4, 4))],
+    [("weaksvr_resnet50_maps", (180, 320), (2048, 6, 10)), ("weaksvr_thin_resnet_maps", (64, 64), (64, 4, 4))],
 )
 @torch.no_grad()
 def test_maps(name, pixels, shape):
@@ -30,7 +30,7 @@ def test_maps(name, pixels, shape):
 def test_the_size_of_a_map_is_told_for_any_image(pixels):
     tower = timm.create_model("weaksvr_thin_resnet_maps").eval()
     height, width = tower.map_size(*pixels)
-    assert tower(torch.zeros(1, 3, *pixels)).shape == (1, 96 * height * width)
+    assert tower(torch.zeros(1, 3, *pixels)).shape == (1, 64 * height * width)
 
 
 def test_frames_are_normalised_as_imagenet_is():

@@ -10,7 +10,7 @@ from weaksvr.export.to_onnx import export_onnx
 from weaksvr.runtime.errors import OptionError
 from weaksvr.train import small_towers
 
-FEATURES = {"weaksvr_resnet": 512, "weaksvr_swin": 128, "weaksvr_vit": 96}
+FEATURES = {"weaksvr_resnet": 256, "weaksvr_swin": 96, "weaksvr_vit": 64}
 KINDS = {"weaksvr_resnet": "ResNet", "weaksvr_swin": "SwinTransformer", "weaksvr_vit": "VisionTransformer"}
 
 

@@ -105,13 +105,13 @@ def test_init_starts_from_another_run(commands, data, options, run_folder, tmp_p
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--set", "optim.speed=3"], "--set optim.speed=3: optim has no 'speed'; it has epochs, lr"),
+        (["--set", "optim.speed=3"], "--set optim.speed=3: optim has no 'speed'; it has optimizer, epochs, lr"),
         (["--set", "lr=3"], "--set lr=3: write section.key=value"),
         (["--set", "optim.lr=fast"], "--set optim.lr=fast: could not convert"),
         (["--set", "model.clip=ViT-Z-1"], "model.clip = 'ViT-Z-1' is not an open_clip model"),
         (["--set", "model.pretrained=nowhere"], "model.pretrained = 'nowhere': no such file"),
         (["--set", "optim.precision=fp16"], "optim.precision=fp16 needs CUDA"),
-        (["--preset", "best"], "preset 'best' is not known; use one of paper"),
+        (["--preset", "best"], "preset 'best' is not known; did you mean paper"),
         (["--resume"], "there is nothing to resume; start without --resume"),
         (["--init", "nowhere"], "nowhere: holds no checkpoint"),
         (["--init", "nowhere", "--resume"], "--init and --resume exclude one another"),
