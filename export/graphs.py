@@ -33,17 +33,18 @@ class RoleGraph:
 
 
 def role_graphs(model: SourceModel) -> Mapping[str, RoleGraph]:
-    """The three networks of a model, which is moved to the CPU and put into evaluation mode."""
+    """The networks of a model, which is moved to the CPU and put into evaluation mode; `text` where it has texts."""
     model.cpu().eval()
     spec = model.preprocess
     frames = torch.zeros(_TRACE_ROWS, 3, spec.height, spec.width)
     with torch.no_grad():
         feature_dim = model.vision(frames[:1]).shape[-1]
     features = torch.zeros(_TRACE_ROWS, model.sampling.num_frames, feature_dim)
-    tokens = torch.zeros(_TRACE_ROWS, model.context_length, dtype=torch.int64)
-    graphs = (
+    graphs = [
         RoleGraph(role="vision", module=model.vision, example=frames, rows="N"),
         RoleGraph(role="temporal", module=model.temporal, example=features, rows="B"),
-        RoleGraph(role="text", module=model.text, example=tokens, rows="N"),
-    )
+    ]
+    if model.text is not None:
+        tokens = torch.zeros(_TRACE_ROWS, model.context_length, dtype=torch.int64)
+        graphs.append(RoleGraph(role="text", module=model.text, example=tokens, rows="N"))
     return {graph.role: graph for graph in graphs}

@@ -49,7 +49,7 @@ class ExportSource:
 
     Attributes:
         model: on the CPU and in evaluation mode, fp32.
-        tokenizer: gives the ids that the text network was trained with.
+        tokenizer: gives the ids that the text network was trained with; None where there is none.
         data: what to compare and calibrate on.
         name: shown with every result, one line.
         description: what the model knows, for people.
@@ -58,7 +58,7 @@ class ExportSource:
     """
 
     model: SourceModel
-    tokenizer: NewTokenizer
+    tokenizer: NewTokenizer | None
     data: CalibrationData
     name: str
     description: str

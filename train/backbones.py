@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import logging
@@ -17,9 +18,9 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from ..runtime.errors import OptionError
-from ..runtime.spec import PreprocessSpec, Resize
+from .image_towers import ImageTower
 
-__all__ = ["PatchConvNet", "TextTower", "Towers", "create_towers", "weaksvr_patchconv"]
+__all__ = ["PatchConvNet", "TextEncoder", "TextTower", "Towers", "create_towers", "weaksvr_patchconv"]
 
 _ENCODED_AT_ONCE = 256  # texts
 
@@ -59,7 +60,26 @@ def weaksvr_patchconv(pretrained: bool = False, **_: Any) -> PatchConvNet:
     return PatchConvNet()
 
 
-class TextTower(nn.Module):
+class TextEncoder(nn.Module, abc.ABC):
+    """What all text towers share; `forward` maps token ids int64 (N, L) to features (N, D), not normalised."""
+
+    @property
+    @abc.abstractmethod
+    def causal(self) -> bool:
+        """Whether what follows the end of a text has no influence on its features."""
+
+    @abc.abstractmethod
+    def trim(self, tokens: Tensor) -> Tensor:
+        """Cut trailing columns of int64 tokens (N, L) that hold padding only, where that changes nothing."""
+
+    @torch.no_grad()
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Features float32 (N, D) of any number of texts, a part at a time and without gradient."""
+        device = next(self.parameters()).device
+        return torch.cat([self(self.trim(part).to(device)).float() for part in tokens.split(_ENCODED_AT_ONCE)])
+
+
+class TextTower(TextEncoder):
     """The text side of an open_clip model."""
 
     def __init__(self, clip: nn.Module) -> None:
@@ -80,12 +100,6 @@ class TextTower(nn.Module):
         x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:length, :length]))
         pooled = x[torch.arange(x.shape[0], device=x.device), tokens.argmax(dim=-1)]  # the end token has the largest id
         return pooled @ clip.text_projection
-
-    @torch.no_grad()
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Features float32 (N, D) of any number of texts, a part at a time and without gradient."""
-        device = next(self.parameters()).device
-        return torch.cat([self(self.trim(part).to(device)).float() for part in tokens.split(_ENCODED_AT_ONCE)])
 
     @property
     def causal(self) -> bool:
@@ -109,19 +123,14 @@ class Towers:
     """The two towers and what must be known of them.
 
     Attributes:
-        vision: (N, 3, H, W) -> (N, vision_dim).
+        image: the image tower.
         text: int64 (N, context_length) -> (N, text_dim).
-        map_channels: C where the image tower's features are a flat map (C, h, w); 0 where they are a vector.
-        preprocess: how frames become the image tower's input.
     """
 
-    vision: nn.Module
+    image: ImageTower
     text: TextTower
-    vision_dim: int
-    map_channels: int
     text_dim: int
     context_length: int
-    preprocess: PreprocessSpec
 
 
 @contextlib.contextmanager
@@ -134,14 +143,13 @@ def _no_warning_about_random_weights() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> Towers:
+def create_towers(name: str, *, pretrained: str, size: int) -> Towers:
     """Build the towers of an open_clip model.
 
     Args:
         name: open_clip architecture name.
         pretrained: weights tag or file; empty for random weights.
         size: input height and width in pixels; 0 takes the model's own.
-        resize: how frames are brought to that size.
 
     Raises:
         OptionError: if open_clip does not know the name or cannot load the weights.
@@ -174,20 +182,18 @@ def create_towers(name: str, *, pretrained: str, size: int, resize: Resize) -> T
     image_size = vision.image_size
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     config = vision.preprocess_cfg
-    spec = PreprocessSpec(
-        height=height, width=width, resize=resize, mean=tuple(config["mean"]), std=tuple(config["std"])
-    )
     context_length = int(getattr(clip, "context_length", 77))
     vision_dim, text_dim = _output_dims(clip, height=height, width=width, context_length=context_length)
-    return Towers(
-        vision=vision,
-        text=TextTower(clip),
-        vision_dim=vision_dim,
+    image = ImageTower(
+        module=vision,
+        feature_dim=vision_dim,
         map_channels=getattr(getattr(vision, "trunk", None), "map_channels", 0),
-        text_dim=text_dim,
-        context_length=context_length,
-        preprocess=spec,
+        height=height,
+        width=width,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
     )
+    return Towers(image=image, text=TextTower(clip), text_dim=text_dim, context_length=context_length)
 
 
 @torch.no_grad()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..runtime.errors import CheckpointError, OptionError
 from ..runtime.spec import Resize, SamplingPolicy
 
 __all__ = [
+    "PIXELS",
+    "WHOLE_CLIP",
     "AugmentConfig",
     "DataConfig",
     "FineLoss",
@@ -24,9 +26,16 @@ __all__ = [
 
 FineLoss = Literal["none", "sort", "viterbi", "split"]
 FineForm = Literal["official", "masked", "batch"]
+Network = Literal["transformer", "cat", "trn", "s3d-g", "video-swin", "video-swin-small"]
 Optimizer = Literal["adamw", "adam", "sgd"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 VideoVector = Literal["flatten", "tokens", "pool"]
+
+PIXELS: Final = "pixels"
+"""The image tower that gives frames as they are."""
+
+WHOLE_CLIP: Final = ("s3d-g", "video-swin", "video-swin-small")
+"""Networks that take the pixels of a clip, and not the features of its frames."""
 
 
 def _check_choices(config: Any) -> None:
@@ -55,7 +64,12 @@ class ModelConfig:
         clip: open_clip architecture name (`ViT-B-32-quickgelu`, ...), or `weaksvr-tiny`.
         pretrained: open_clip weights tag or file; empty for random weights.
         tokenizer: `tokenizer.json` of a text tower that does not use CLIP's; empty takes it from the hub.
-        text: `clip` for CLIP's text tower, or `none`.
+        vision: timm model that takes the place of CLIP's image tower, see `image_towers`; empty for CLIP's own.
+        vision_pretrained: weights of `vision`, or of a `video-swin`: `hub` or a file; empty for random ones.
+        text: `clip` for CLIP's text tower, `words` for MIL-NCE's, which takes the maximum over single words, or `none`.
+        network: what makes H and v: `transformer` as published; the baselines' `cat`, `trn`, `s3d-g`, `video-swin`, or
+            `video-swin-small` for small frames and training from scratch.
+        network_width: factor of the channel numbers of `s3d-g` and the video swins.
         dim: D where `text` is not `clip`.
         num_classes: C of the classifier over v that `loss.class_weight` trains; 0 counts the training procedures.
         freeze_vision: keep the image tower as it is.
@@ -77,7 +91,11 @@ class ModelConfig:
     clip: str = "ViT-B-32-quickgelu"
     pretrained: str = "openai"
     tokenizer: str = ""
-    text: Literal["clip", "none"] = "clip"
+    vision: str = ""
+    vision_pretrained: str = ""
+    text: Literal["clip", "words", "none"] = "clip"
+    network: Network = "transformer"
+    network_width: float = 1.0
     dim: int = 512
     num_classes: int = 0
     freeze_vision: bool = False
@@ -96,7 +114,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_range(self, 1, "width", "heads", "head_dim", "mlp_width", "dim")
-        _check_range(self, 0, "depth", "position_std", "num_classes")
+        _check_range(self, 0, "depth", "position_std", "num_classes", "network_width")
+        if (self.network in WHOLE_CLIP) != (self.vision == PIXELS):
+            raise OptionError(
+                f"network = {self.network} with vision = {self.vision or 'that of clip'}: {', '.join(WHOLE_CLIP)} take "
+                f"whole clips, with vision = {PIXELS}; the other networks take the features of an image tower"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +187,7 @@ class LossConfig:
     """The two losses of the weak setting, and the two that the supervised setting adds.
 
     Attributes:
+        coarse: `info-nce` of videos and paragraphs as published, or `mil-nce` of videos and their single steps.
         fine: pseudo labels of the frame-sentence loss, or `none`.
         form: `official` (what the published code computes), `masked` (padding excluded, similarities scaled) or
             `batch` (as `masked`, contrasted with every distinct sentence of the batch).
@@ -175,6 +199,7 @@ class LossConfig:
         script_negatives: altered scripts (swap, drop, repeat, replace) added to each video's negatives.
     """
 
+    coarse: Literal["info-nce", "mil-nce"] = "info-nce"
     fine: FineLoss = "sort"
     form: FineForm = "official"
     coarse_weight: float = 1.0

@@ -153,8 +153,7 @@ class Trainer:
         config, optim = self.config, self.config.optim
         torch.manual_seed(optim.seed)
         self.model = WeakSVR(config).to(self.device)
-        tokenize = None if self.model.text is None else tokenizer_of(model_tokenizer(config.model))
-        self.table = TextTable(self.data.train, tokenize, seed=optim.seed)
+        self.table = TextTable(self.data.train, tokenizer_of(model_tokenizer(config.model)), seed=optim.seed)
         spec = self.model.preprocess
         cache = FrameCache(Path(config.data.cache), spec) if config.data.cache else None
         dataset = ClipDataset(

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from ..runtime.errors import OptionError
 from ..runtime.spec import PreprocessSpec, SamplingSpec
-from .backbones import TextTower, create_towers
-from .config import TrainConfig
-from .temporal import TemporalEncoder
+from .backbones import TextEncoder, create_towers
+from .config import PIXELS, TrainConfig
+from .image_towers import ImageTower, create_image_tower
+from .tower_tokenizer import text_config
+from .video_network import create_video_network
+from .words import WordTower
 
 __all__ = ["WeakSVR"]
 
@@ -35,39 +38,48 @@ class WeakSVR(nn.Module):
     def __init__(self, config: TrainConfig, *, load_pretrained: bool = True) -> None:
         super().__init__()
         model, data = config.model, config.data
-        self.text: TextTower | None = None
-        towers = create_towers(
-            model.clip,
-            pretrained=model.pretrained if load_pretrained else "",
-            size=data.size,
-            resize=data.resize,
-        )
-        self.vision = towers.vision
+        self.text: TextEncoder | None = None
         self.dim, self.context_length = model.dim, 0
-        if model.text == "clip":
-            self.text, self.dim, self.context_length = towers.text, towers.text_dim, towers.context_length
-        self.temporal = TemporalEncoder(
-            towers.vision_dim,
-            map_channels=towers.map_channels,
+        image = self._create_towers(config, load_pretrained=load_pretrained)
+        self.vision = image.module
+        self.temporal = create_video_network(
+            model,
+            image,
             dim=self.dim,
             num_frames=data.num_frames,
-            width=model.width,
-            depth=model.depth,
-            heads=model.heads,
-            head_dim=model.head_dim,
-            mlp_width=model.mlp_width,
-            attention_scale=model.attention_scale,
-            position_std=model.position_std,
-            hidden_layer=model.hidden_layer,
-            video_vector=model.video_vector,
-            center=model.center,
+            pretrained=model.vision_pretrained if load_pretrained and model.vision == PIXELS else "",
         )
         self.classifier = nn.Linear(self.dim, model.num_classes) if model.num_classes else None
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.fine_logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.preprocess: PreprocessSpec = towers.preprocess
+        self.preprocess = PreprocessSpec(
+            height=image.height, width=image.width, resize=data.resize, mean=image.mean, std=image.std
+        )
         self.sampling = SamplingSpec(policy=data.policy, num_frames=data.num_frames)
         self._freeze(config)
+
+    def _create_towers(self, config: TrainConfig, *, load_pretrained: bool) -> ImageTower:
+        """Set the text tower, its D and its context length. Returns the image tower."""
+        model, data = config.model, config.data
+        image: ImageTower | None = None
+        if not model.vision or model.text == "clip":
+            towers = create_towers(
+                model.clip,
+                pretrained=model.pretrained if load_pretrained else "",
+                size=0 if model.vision else data.size,
+            )
+            image = towers.image
+            if model.text == "clip":
+                self.text, self.dim, self.context_length = towers.text, towers.text_dim, towers.context_length
+        if model.vision:
+            pretrained = model.vision_pretrained if load_pretrained and model.vision != PIXELS else ""
+            image = create_image_tower(model.vision, pretrained=pretrained, size=data.size)
+        if model.text == "words":
+            words = text_config(model.clip)
+            self.text = WordTower(words.num_rows, dim=model.dim)
+            self.context_length = words.context_length
+        assert image is not None
+        return image
 
     def _freeze(self, config: TrainConfig) -> None:
         self.frozen_vision = config.model.freeze_vision

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from .losses import (
     batch_fine_loss,
     coarse_loss,
     masked_fine_loss,
+    mil_nce_loss,
     official_fine_loss,
     sequence_alignment_loss,
 )
@@ -98,8 +99,8 @@ class Objective:
         state = np.random.SeedSequence([self.seed, epoch, batch, rank()]).generate_state(1)
         return torch.Generator().manual_seed(int(state[0]))
 
-    def _texts(self, joint: Sequence[int], epoch: int) -> dict[str, Tensor]:
-        """Features of the texts that the losses compare with.
+    def _texts(self, joint: Sequence[int], distinct: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Features of the texts that the losses compare with; `distinct` are the ids of the joint clips' sentences.
 
         Returns:
             `paragraphs`, a row for each of the joint clips; `sentences`, a row for each distinct one of them;
@@ -110,16 +111,16 @@ class Objective:
             return {}
         tokens: dict[str, Tensor] = {}
         features: dict[str, Tensor] = {}
-        distinct, rows = self._distinct(joint), table.paragraph_ids[list(joint)]
-        if self.has_coarse:
+        rows = table.paragraph_ids[list(joint)]
+        if self.has_coarse and config.coarse == "info-nce":
             tokens["paragraphs"] = table.paragraph_tokens[rows]
-        if self.has_fine:
+        if self.has_fine or config.coarse == "mil-nce":
             tokens["sentences"] = table.sentence_tokens[distinct]
         if not self.train_text:
             tokens.clear()
             features["paragraphs"] = self.paragraph_features[rows.to(self.device)]
             features["sentences"] = self.sentence_features[distinct.to(self.device)]
-        if self.has_coarse and config.script_negatives:
+        if self.has_coarse and config.coarse == "info-nce" and config.script_negatives:
             tokens["altered"] = table.altered_tokens(epoch, joint, config.script_negatives)
         if self.has_fine and config.form == "official" and config.fine != "split":
             tokens["padding"] = torch.zeros_like(table.sentence_tokens[:1])
@@ -128,8 +129,9 @@ class Objective:
         encoded = {name: encode(ids.to(self.device)).float() for name, ids in tokens.items()}
         return {**features, **encoded}
 
-    def _distinct(self, joint: Sequence[int]) -> Tensor:
-        return torch.unique(torch.cat([self.table.sentence_ids[index] for index in joint]))
+    def _rows(self, indices: Sequence[int], distinct: Tensor) -> list[Tensor]:
+        """Of each clip: where its steps stand among the distinct sentences."""
+        return [torch.searchsorted(distinct, self.table.sentence_ids[index]).to(self.device) for index in indices]
 
     def __call__(
         self, frames: Tensor, indices: Sequence[int], *, epoch: int, batch: int
@@ -151,22 +153,18 @@ class Objective:
         sides = [slice(start, start + count) for start in range(0, len(indices), count)]
         joints = [gather_indices(list(indices[side])) for side in sides]
         every = [index for joint in joints for index in joint]
-        texts = self._texts(every, epoch)
+        distinct = torch.unique(torch.cat([self.table.sentence_ids[index] for index in every]))
+        texts = self._texts(every, distinct, epoch)
         parts: dict[str, Tensor] = {}
         if self.has_coarse:
             parts["coarse"] = sum(
-                self._coarse(video_vectors[side], joint, texts, place * len(joint))
+                self._coarse(video_vectors[side], joint, texts, self._rows(joint, distinct), place * len(joint))
                 for place, (side, joint) in enumerate(zip(sides, joints, strict=True))
             )
         if self.has_fine:
-            generator, distinct = self._generator(epoch, batch), self._distinct(every)
+            generator = self._generator(epoch, batch)
             parts["fine"] = sum(
-                self._fine(
-                    frame_features[side],
-                    texts,
-                    [torch.searchsorted(distinct, self.table.sentence_ids[index]) for index in indices[side]],
-                    generator,
-                )
+                self._fine(frame_features[side], texts, self._rows(indices[side], distinct), generator)
                 for side in sides
             )
         if config.class_weight:
@@ -185,12 +183,22 @@ class Objective:
         assert isinstance(loss, Tensor)
         return loss, {name: value.detach() for name, value in parts.items()}
 
-    def _coarse(self, video_vectors: Tensor, joint: Sequence[int], texts: dict[str, Tensor], first: int) -> Tensor:
-        """The coarse loss of one side, whose texts begin at row `first`."""
+    def _coarse(
+        self,
+        video_vectors: Tensor,
+        joint: Sequence[int],
+        texts: Mapping[str, Tensor],
+        steps: Sequence[Tensor],
+        first: int,
+    ) -> Tensor:
+        """The coarse loss of one side, whose paragraphs begin at row `first`; `steps` are rows of the sentences."""
         config, rows = self.config, slice(first, first + len(joint))
+        vectors = gather_with_gradient(video_vectors)
+        if config.coarse == "mil-nce":
+            return mil_nce_loss(vectors, [texts["sentences"][rows] for rows in steps])
         altered = texts.get("altered")
         return coarse_loss(
-            gather_with_gradient(video_vectors),
+            vectors,
             texts["paragraphs"][rows],
             self.model.logit_scale.exp(),
             labels=self.table.labels[list(joint)].to(self.device) if config.mask_repeated else None,
@@ -211,7 +219,7 @@ class Objective:
             return batch_fine_loss(
                 frame_features, sentences, rows, scale=config.fine_scale, labels=config.fine, generator=generator
             )
-        own = [sentences[steps.to(self.device)] for steps in rows]
+        own = [sentences[steps] for steps in rows]
         if config.form == "masked":
             return masked_fine_loss(
                 frame_features, own, scale=config.fine_scale, labels=config.fine, generator=generator

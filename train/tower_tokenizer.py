@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import open_clip
 import tokenizers
@@ -127,8 +127,8 @@ def tower_tokenizer(config: TextConfig, *, file: Path | None = None) -> NewToken
     )
 
 
-def model_tokenizer(settings: ModelConfig, *, file: Path | None = None) -> NewTokenizer:
-    """The tokenizer that a run makes its texts into tokens with.
+def model_tokenizer(settings: ModelConfig, *, file: Path | None = None) -> NewTokenizer | None:
+    """The tokenizer that a run makes its texts into tokens with; None where it has no texts.
 
     Args:
         settings: of the run.
@@ -137,12 +137,24 @@ def model_tokenizer(settings: ModelConfig, *, file: Path | None = None) -> NewTo
     Raises:
         OptionError: if the text tower has a tokenizer of its own that is not at hand.
     """
+    if settings.text == "none":
+        return None
     kept = Path(settings.tokenizer) if settings.tokenizer else None
     return tower_tokenizer(text_config(settings.clip), file=file or kept)
 
 
-def tokenizer_of(new: NewTokenizer) -> Tokenizer:
-    """What the runtime makes of it. Raises `BundleIntegrityError` if its file is of no use."""
+@overload
+def tokenizer_of(new: NewTokenizer) -> Tokenizer: ...
+
+
+@overload
+def tokenizer_of(new: NewTokenizer | None) -> Tokenizer | None: ...
+
+
+def tokenizer_of(new: NewTokenizer | None) -> Tokenizer | None:
+    """What the runtime makes of it; None of none. Raises `BundleIntegrityError` if its file is of no use."""
+    if new is None:
+        return None
     return Tokenizer.from_json(
         new.data.decode(), context_length=new.context_length, cleaning=new.cleaning, zeroed_id=new.zeroed_id
     )

@@ -3,6 +3,7 @@
 from .contrastive import coarse_loss
 from .fine import batch_fine_loss, masked_fine_loss
 from .fine_official import official_fine_loss
+from .mil_nce import mil_nce_loss
 from .pseudo_labels import sort_labels, split_labels, viterbi_labels
 from .sequence_alignment import sequence_alignment_loss
 
@@ -10,6 +11,7 @@ __all__ = [
     "batch_fine_loss",
     "coarse_loss",
     "masked_fine_loss",
+    "mil_nce_loss",
     "official_fine_loss",
     "sequence_alignment_loss",
     "sort_labels",

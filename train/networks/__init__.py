@@ -1,1 +1,1 @@
-"""Networks that make H and v of what the image tower gives, beside the temporal encoder."""
+"""Networks over a whole video, one a file: features (B, T, F) in, H (B, T, D) and v (B, D) out."""
