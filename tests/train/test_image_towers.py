@@ -70,7 +70,9 @@ def test_fits_tables_of_positions_to_the_size_of_the_images(tmp_path, name, tabl
 
 def test_refuses_a_file_of_another_model(tmp_path):
     save_file(timm.create_model("weaksvr_vit", num_classes=0).state_dict(), tmp_path / "vit.safetensors")
-    with pytest.raises(OptionError, match=r"vit\.safetensors: the weights are not those of this network: it lacks conv1"):
+    with pytest.raises(
+        OptionError, match=r"vit\.safetensors: the weights are not those of this network: it lacks conv1"
+    ):
         create_image_tower("weaksvr_resnet", pretrained=str(tmp_path / "vit.safetensors"), size=0)
 
 
