@@ -32,8 +32,8 @@ class Row:
     table: int
     label: str
     preset: str
-    published: Mapping[str, float] = types.MappingProxyType({})
-    changes: Mapping[str, Mapping[str, object]] = types.MappingProxyType({})
+    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
     seeds: int = 1
     pretraining: bool = False
 
@@ -125,7 +125,13 @@ ROWS: Final = (
     Row(table=5, label="with fine", preset="table5/cls-fine", published=_csv(84.85), seeds=3),
     Row(table=5, label="with coarse", preset="table5/cls-coarse", published=_csv(84.32), seeds=3),
     Row(table=5, label="with both", preset="table5/cls-coarse-fine", published=_csv(86.92), seeds=3),
-    Row(table=5, label="(with both, this project's fine loss)", preset="table5/cls-coarse-fine", changes=_OUR_LOSS, seeds=3),
+    Row(
+        table=5,
+        label="(with both, this project's fine loss)",
+        preset="table5/cls-coarse-fine",
+        changes=_OUR_LOSS,
+        seeds=3,
+    ),
     Row(table=6, label="no fine loss", preset="table6/no-fine", published=_csv(74.82), seeds=3),
     Row(table=6, label="split", preset="table6/split", published=_csv(72.75), seeds=3),
     Row(table=6, label="viterbi", preset="table6/viterbi", published=_csv(78.46), seeds=3),

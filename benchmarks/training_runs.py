@@ -114,7 +114,7 @@ def open_document(out: Path, *, benchmark: str, setting: Mapping[str, Any], data
     return document
 
 
-def complete(  # noqa: PLR0913 - one argument for each choice of the machine
+def complete(
     document: dict[str, Any],
     runs: Sequence[Run],
     *,

@@ -17,17 +17,16 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from ..runtime.errors import OptionError
-from . import small_towers as _small_towers  # noqa: F401 - importing it makes its models known to timm
+from . import map_towers as _map_towers  # noqa: F401 - importing it makes its models known to timm
+from . import small_towers as _small_towers  # noqa: F401
+from .config import PIXELS
 from .hub import hub_file
 from .weights_file import load_weights, read_weights
 
-__all__ = ["HUB", "PIXELS", "ImageTower", "create_image_tower"]
+__all__ = ["HUB", "ImageTower", "create_image_tower"]
 
 HUB: Final = "hub"
 """Asks for the weights that timm names for a model."""
-
-PIXELS: Final = "pixels"
-"""The name of the tower that gives frames as they are, for networks that take whole clips."""
 
 _FILE = "model.safetensors"  # in every repository of timm's on the hub
 
@@ -39,12 +38,14 @@ class ImageTower:
     Attributes:
         module: (N, 3, height, width) float32 -> (N, feature_dim).
         feature_dim: F.
+        map_channels: C where the features are a flat map (C, h, w) that the video network pools; 0 elsewhere.
         height, width: of the images, in pixels.
         mean, std: by which RGB values in [0, 1] are normalised before they reach it.
     """
 
     module: nn.Module
     feature_dim: int
+    map_channels: int = 0
     height: int
     width: int
     mean: tuple[float, float, float]

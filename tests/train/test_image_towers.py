@@ -79,7 +79,7 @@ def test_refuses_a_file_of_another_model(tmp_path):
 def test_refuses_a_file_with_a_tensor_too_many(tmp_path):
     state = timm.create_model("weaksvr_vit", num_classes=0).state_dict()
     save_file({**state, "extra.weight": torch.zeros(1)}, tmp_path / "vit.safetensors")
-    with pytest.raises(OptionError, match="it has besides extra.weight"):
+    with pytest.raises(OptionError, match=r"it has besides extra\.weight"):
         create_image_tower("weaksvr_vit", pretrained=str(tmp_path / "vit.safetensors"), size=0)
 
 

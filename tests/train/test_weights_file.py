@@ -80,7 +80,7 @@ def test_runs_no_code_of_a_file(tmp_path):
         ({"weight": torch.zeros(2), "epoch": 3}, "what it holds as epoch is not a plain tensor"),
         ({1: torch.zeros(2)}, "what it holds as 1 is not a plain tensor"),
         ({"weight": torch.zeros(2).to_sparse()}, "what it holds as weight is not a plain tensor"),
-        ({name: 0 for name in "abcde"}, "what it holds as a, b, c and 2 more is not a plain tensor"),
+        (dict.fromkeys("abcde", 0), "what it holds as a, b, c and 2 more is not a plain tensor"),
     ],
 )
 def test_says_that_a_file_holds_something_else(tmp_path, content, text):

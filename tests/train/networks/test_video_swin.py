@@ -137,7 +137,7 @@ def test_says_that_the_weights_cannot_be_fetched(published, tmp_path, monkeypatc
 
 
 def test_says_what_cannot_be_cut_into_patches():
-    with pytest.raises(OptionError, match="cuts 30 x 32 pixels into patches of 4 x 4; set data.size to a multiple"):
+    with pytest.raises(OptionError, match=r"cuts 30 x 32 pixels into patches of 4 x 4; set data\.size to a multiple"):
         VideoSwin(30, 32, dim=D, num_frames=T)
 
 
