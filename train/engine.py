@@ -138,6 +138,7 @@ class Trainer:
             augment=config.augment,
             seed=optim.seed,
             cache=cache,
+            epochs=optim.epochs,
         )
         self.sampler = EpochSampler(
             len(dataset),
