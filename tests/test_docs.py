@@ -34,6 +34,7 @@ DOCUMENTS = (
     "docs/match.md",
     "docs/reports.md",
     "docs/timeline.md",
+    "docs/training_speed.md",
     "docs/published_checkpoints.md",
     "docs/triton.md",
     "docs/verify.md",

@@ -172,6 +172,7 @@ class Trainer:
             augment=config.augment,
             seed=optim.seed,
             cache=cache,
+            epochs=optim.epochs,
         )
         sampler = PairSampler if config.data.pairs else EpochSampler
         self.sampler = sampler(
