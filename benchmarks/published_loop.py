@@ -27,9 +27,9 @@ from torchvision.transforms import v2
 from weaksvr.runtime.manifest import Clip, read_manifest
 from weaksvr.runtime.spec import PreprocessSpec
 from weaksvr.train.config import TrainConfig
-from weaksvr.train.engine import learning_rate_factor
 from weaksvr.train.losses import coarse_loss, official_fine_loss
 from weaksvr.train.model import WeakSVR
+from weaksvr.train.optimizer import learning_rate_factor
 from weaksvr.train.texts import TextTable
 from weaksvr.train.tower_tokenizer import model_tokenizer, tokenizer_of
 

@@ -26,8 +26,10 @@ from weaksvr.runtime.manifest import read_dataset
 from weaksvr.train.checkpoint import load_checkpoint, load_state
 from weaksvr.train.config import override
 from weaksvr.train.datasets.splits import load_training_data
-from weaksvr.train.engine import Trainer, learning_rate_factor, pick_device, train
+from weaksvr.train.device import pick_device
+from weaksvr.train.engine import Trainer, train
 from weaksvr.train.evaluate import checkpoint_embedder
+from weaksvr.train.optimizer import learning_rate_factor
 from weaksvr.train.progress import Reporter
 from weaksvr.train.run_folder import RunFolder
 

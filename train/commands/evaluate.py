@@ -67,7 +67,7 @@ def _from_run(path: Path, backend: str, device: str, precision: str, sampling: S
         raise OptionError(f"--backend {backend}: a RUN is evaluated with PyTorch; export it for other backends")
     try:
         from ..checkpoint import load_checkpoint
-        from ..engine import pick_device
+        from ..device import pick_device
         from ..evaluate import checkpoint_embedder
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train", "evaluating a RUN") from error
