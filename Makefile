@@ -72,6 +72,8 @@ bench: $(DEV)/.installed runs/workbench
 	$(DEV)/bin/python benchmarks/bench_explain.py runs/workbench --kept build/workbench_pairs.pkl
 	$(DEV)/bin/python benchmarks/bench_compare.py runs/workbench --kept build/workbench_pairs.pkl
 	$(DEV)/bin/python benchmarks/bench_match.py runs/workbench > /dev/null
+	$(DEV)/bin/python benchmarks/bench_training.py build/training --workbench runs/workbench \
+		--out benchmarks/results/training.json > /dev/null
 	$(DEV)/bin/python -m pip install --quiet --group bench
 	$(DEV)/bin/python benchmarks/bench_gallery.py > /dev/null
 	$(DEV)/bin/python benchmarks/bench_decode.py --clips build/decode_clips > /dev/null

@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench_training import section as training_section
 from decode_clips import CLIPS, Clip
 from decode_peers import OURS, PEERS, SEGMENT
 
-__all__ = ["decode_document", "speed_table", "verify_section", "with_table"]
+__all__ = ["decode_document", "speed_table", "training_section", "verify_section", "with_table"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = ROOT / "docs" / "decode.md"
 README = ROOT / "README.md"
+TRAINING = ROOT / "docs" / "training_speed.md"
 BEGINS, ENDS = "<!-- speed: written by benchmarks/report.py -->", "<!-- end of speed -->"
 SAME_PICTURE = 8.0
 """Grey levels, on average over a frame: so far apart are the same pictures after different scalers at most."""
@@ -199,6 +201,9 @@ def _absent(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    decoded, verified = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("decode", "verify"))
+    decoded, verified, trained = (
+        json.loads((RESULTS / f"{name}.json").read_text()) for name in ("decode", "verify", "training")
+    )
     DOCUMENT.write_text(f"{decode_document(decoded)}\n{verify_section(verified)}", encoding="utf-8")
     README.write_text(with_table(README.read_text(encoding="utf-8"), speed_table(decoded, verified)), encoding="utf-8")
+    TRAINING.write_text(with_table(TRAINING.read_text(encoding="utf-8"), training_section(trained)), encoding="utf-8")

@@ -43,8 +43,11 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "embed": ("embed", "assembly_1.mp4", "missing.mp4", "--out", "embeddings.parquet", *DEVICE),
     "calibrate": ("calibrate", "bundle", "--pairs", "pairs.csv", "--out", "calibrated", *DEVICE),
     "doctor": ("doctor", "bundle", *DEVICE),
+    "evaluate": ("evaluate", "bundle", "--data", ".", *DEVICE),
     "error": ("verify", "assembly_1.mp4", "missing.mp4", *DEVICE),
 }
+MODULES = {"evaluate": "weaksvr.train.commands.evaluate"}
+"""Where the commands are that are not in `weaksvr.runtime.commands`."""
 PAIRS = """video_a,video_b,same
 assembly_1.mp4,assembly_2.mp4,1
 assembly_1.mp4,assembly_swapped.mp4,0
@@ -52,10 +55,26 @@ assembly_2.mp4,assembly_swapped.mp4,0
 """
 
 
+def write_test_set(folder: Path) -> None:
+    """The examples as a test set: their scripts, their pairs, and which of two videos follows a script."""
+    videos = ["assembly_1.mp4", "assembly_2.mp4", "assembly_swapped.mp4"]
+    steps = {video: (folder / video).with_suffix(".txt").read_text().splitlines() for video in videos}
+    first, _, swapped = videos
+    manifest = [{"video": video, "steps": steps[video]} for video in videos]
+    matching = [
+        {"steps": steps[video], "videos": [first, swapped], "answer": answer}
+        for answer, video in enumerate((first, swapped))
+    ]
+    for name, rows in (("test.jsonl", manifest), ("matching.jsonl", matching)):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "test_pairs.csv").write_text(PAIRS)
+
+
 def printed(folder: Path, arguments: tuple[str, ...]) -> dict[str, Any]:
     """The document that a command prints in `folder`, whatever its exit code."""
     name, *rest = arguments
-    command = [sys.executable, "-m", f"weaksvr.runtime.commands.{name}", *rest, "--json"]
+    module = MODULES.get(name, f"weaksvr.runtime.commands.{name}")
+    command = [sys.executable, "-m", module, *rest, "--json"]
     environment = {**os.environ, "WEAKSVR_CACHE": "off"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
@@ -70,6 +89,7 @@ def all_documents() -> dict[str, dict[str, Any]]:
         shutil.copytree(ROOT / "examples", folder)
         shutil.copytree(BUNDLE, folder / "bundle")
         (folder / "pairs.csv").write_text(PAIRS)
+        write_test_set(folder)
         return {document: printed(folder, arguments) for document, arguments in DOCUMENTS.items()}
 
 

@@ -141,6 +141,8 @@ def given_data(pairs_file: Path) -> CalibrationData:
 
 def _run_data(checkpoint: Trained) -> CalibrationData:
     data = _training_data(checkpoint)
+    if not data.val_pairs:
+        raise CheckpointError(f"{checkpoint.folder}: was trained without validation; {_WAY_OUT}")
     found = CalibrationData(
         pairs=data.val_pairs,
         clips=data.val,
@@ -165,7 +167,9 @@ def _training_data(checkpoint: Trained) -> TrainingData:
         raise CheckpointError(f"{folder}: the run's data is not there any more, or cannot be read; {_WAY_OUT}")
     config = checkpoint.config
     try:
-        data = load_training_data(folder, val_fraction=config.data.val_fraction, seed=config.optim.seed)
+        data = load_training_data(
+            folder, val_fraction=config.data.val_fraction, seed=config.optim.seed, select=config.optim.select
+        )
     except DataError as error:
         raise CheckpointError(f"{error}; the run's data cannot be used any more, so {_WAY_OUT}") from error
     if data.record["files"] != record["files"]:

@@ -14,6 +14,7 @@ from ..runtime.embedder import Embedder
 from ..runtime.errors import OptionError
 from ..runtime.spec import Method, PreprocessSpec, SamplingSpec
 from ..train.checkpoint import Checkpoint, load_checkpoint
+from ..train.selection import OPTIMISTIC, Selection
 from ..train.torch_backend import Networks, TorchBackend
 from ..train.tower_tokenizer import model_tokenizer, tokenizer_of
 from .calibration import CalibrationData, calibration_data
@@ -129,8 +130,11 @@ def _origin(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
     trained_on = dict(record.get("data") or {})
     trained_on["folder"] = Path(trained_on.get("folder", "")).name
     known = f"Trained on the videos of {trained_on['folder']}; what it makes of other footage was not measured."
-    training = {"config": _settings(checkpoint), "data": trained_on, "metrics": record.get("metrics"), **shared}
-    return known, training
+    selection = Selection.of(checkpoint.config.optim)
+    if selection.split == "test":
+        known += f" Its epoch was {OPTIMISTIC}."
+    facts = {"config": _settings(checkpoint), "data": trained_on, "metrics": record.get("metrics")}
+    return known, {**facts, **selection.record, **shared}
 
 
 def _settings(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -250,12 +250,8 @@ def _evidence(
     for name, rate, kind in (("false_accept", rates[0], False), ("false_refuse", rates[1], True)):
         if rate in (0.0, 1.0):  # no resample can show an error that no pair shows
             intervals[name] = binomial_interval(rate * worth[kind], worth[kind])
-    if rates == (0.0, 0.0):  # for the same reason, from what holds at any threshold: AUC >= (1 - accepted)(1 - refused)
-        accepted_high, refused_high = intervals["false_accept"][1], intervals["false_refuse"][1]
-        intervals |= {
-            "auc": ((1 - accepted_high) * (1 - refused_high), 1.0),
-            "eer": (0.0, max(accepted_high, refused_high)),
-        }
+    if rates == (0.0, 0.0):  # for the same reason
+        intervals |= links.separated(same, distances)
     return Evidence(
         at=str(at),
         false_accept=rates[0],

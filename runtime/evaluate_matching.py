@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from .embedder import TextEmbedding, VideoEmbedding
 from .errors import OptionError
 from .manifest import MatchingItem
-from .metrics import matching_accuracy, matching_aucs, matching_hits, roc_auc
+from .metrics import matching_accuracy, matching_aucs, matching_hits, published_matching_auc, roc_auc
 from .operating_point import Curve
-from .resampling import Links
+from .resampling import Links, binomial_interval
 from .script_score import script_scores
 from .spec import METHODS, Method
 
@@ -39,7 +39,8 @@ class TextEmbedder(Protocol):
 class MatchingResult:
     """What one way to score is worth on Q questions: a script, a few candidates, one of which follows it.
 
-    The published AUC takes the index of the chosen candidate for a score, which ranks nothing; these are defined anew.
+    The published AUC takes the index of the chosen candidate for a score, which ranks nothing; it is `published_auc`.
+    The two others are defined anew, and 1.0 is perfect.
 
     Attributes:
         questions: Q.
@@ -49,7 +50,10 @@ class MatchingResult:
             scores can be compared from one script to the next.
         question_auc: mean over the questions of the chance that the right candidate beats a wrong one of the same
             question.
-        intervals: of 95 %, by bootstrap, by name: `accuracy`, `auc`, `question_auc`.
+        published_auc: see `published_matching_auc`: 0.0 is perfect, 0.5 chance; None where all answers are the first
+            candidate, or none is.
+        intervals: of 95 %, by bootstrap, by name: `accuracy`, `question_auc`, and `auc` unless all draws agree. Where
+            every answer is right: what is exact for as many right answers as there are groups (or questions).
         groups: sets of questions that share no video with each other.
         unit: what the bootstrap draws anew; `questions` where there are fewer than 8 groups, and then the intervals
             are too narrow. They are a little so below some 20 groups.
@@ -60,6 +64,7 @@ class MatchingResult:
     accuracy: Mapping[int, float]
     auc: float
     question_auc: float
+    published_auc: float | None
     intervals: Mapping[str, Interval]
     groups: int
     unit: Literal["groups", "questions"]
@@ -126,13 +131,20 @@ def matching_result(scores: NDArray[np.float64], questions: Sequence[MatchingIte
     weights = _drawn(group if unit == "groups" else np.arange(len(questions)))
     drawn = {name: weights @ values / weights.sum(axis=1) for name, values in by_question.items()}
     drawn["auc"] = Curve(same, distances, weights[:, row]).auc
+    intervals = {name: _interval(values) for name, values in sorted(drawn.items())}
+    if by_question["accuracy"].min() == 1:  # no draw can show a mistake that no question shows
+        units = int(group.max()) + 1 if unit == "groups" else len(questions)
+        intervals |= dict.fromkeys(by_question, binomial_interval(units, units))
+    if intervals["auc"][0] == intervals["auc"][1]:
+        del intervals["auc"]
     return MatchingResult(
         questions=len(questions),
         chance=float((1 / counts).mean()),
         accuracy={k: matching_accuracy(scores, answers, k=k) for k in TOP if k < counts.max()},
         auc=roc_auc(same, distances),
         question_auc=float(by_question["question_auc"].mean()),
-        intervals={name: _interval(values) for name, values in sorted(drawn.items())},
+        published_auc=published_matching_auc(scores, answers),
+        intervals=intervals,
         groups=int(group.max()) + 1,
         unit=unit,
     )

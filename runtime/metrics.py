@@ -23,6 +23,7 @@ __all__ = [
     "matching_accuracy",
     "matching_aucs",
     "matching_hits",
+    "published_matching_auc",
     "roc_auc",
     "wdr",
 ]
@@ -109,6 +110,7 @@ def wdr(squared_distances: ArrayLike, same: ArrayLike, edit_distances: ArrayLike
         WDR = mean over different pairs of d / e, divided by the mean over same pairs of d
 
     The published numbers have d the *square* of the normalised distance, so square `vector_distance` before the call.
+    The published program gives 0 where no pair differs and nan where none is the same; here that is an error.
 
     Args:
         squared_distances: float (P,), d, not negative.
@@ -196,6 +198,30 @@ def matching_aucs(scores: ArrayLike, answers: ArrayLike) -> NDArray[np.float64]:
     equal = (values == given).sum(axis=1) - 1
     chances: NDArray[np.float64] = (lower + equal / 2) / wrong
     return chances
+
+
+def published_matching_auc(scores: ArrayLike, answers: ArrayLike) -> float | None:
+    """The "AUC" that the published program prints for matching, to stand beside its number; it measures nothing.
+
+    Area under the ROC curve of Q questions: positive are those whose answer is candidate 0, and the score is the index
+    of the candidate that was chosen (the first of several with the highest score). A perfect model gets 0.0, as its
+    score is lowest exactly where the class is positive; one that guesses, or always chooses the same, gets 0.5.
+
+    Args:
+        scores: float (Q, C), higher is better; -inf where a question has fewer candidates.
+        answers: int (Q,), 0-based index of the right candidate.
+
+    Returns:
+        The area; None where the answer of all questions, or of none, is candidate 0.
+
+    Raises:
+        OptionError: as `matching_hits` does.
+    """
+    values, _ = _questions(scores, answers)
+    first = np.asarray(answers) == 0
+    if first.all() or not first.any():
+        return None
+    return roc_auc(first, -values.argmax(axis=1))
 
 
 def auc_by_kind(same: ArrayLike, distances: ArrayLike, kinds: Sequence[str | None]) -> dict[str, float]:

@@ -92,6 +92,17 @@ class Links:
             yield weights[usable]
             left -= int(usable.sum())
 
+    def separated(self, same: NDArray[np.bool_], distances: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
+        """Intervals of `auc` and `eer` where one threshold tells all P pairs apart: no draw can show an error then.
+
+        From the exact intervals of both error rates, and from what holds at any threshold: AUC >= (1 - accepted)
+        (1 - refused).
+        """
+        accepted, refused = (
+            binomial_interval(0.0, self.independent(distances, same == kind))[1] for kind in (False, True)
+        )
+        return {"auc": ((1 - accepted) * (1 - refused), 1.0), "eer": (0.0, max(accepted, refused))}
+
     def independent(self, values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float:
         """Independent pairs that would tell the mean of `values` as surely as the chosen pairs do, at most so many.
 

@@ -241,6 +241,9 @@ class OptimConfig:
             (`s3d-g` on a CPU: always fp32).
         seed: of weights, order, frames and augmentation.
         eval_every: epochs between validations (the last epoch is always validated).
+        select: whose pairs choose the epoch that is kept: `val`, or `test` as the published program does, which makes
+            the figures of the test set optimistic.
+        select_method: whose AUC chooses it (published: `vector`); the other one breaks ties.
     """
 
     optimizer: Optimizer = "adamw"
@@ -256,6 +259,8 @@ class OptimConfig:
     precision: Precision = "auto"
     seed: int = 0
     eval_every: int = 1
+    select: Literal["val", "test"] = "val"
+    select_method: Literal["alignment", "vector"] = "alignment"
 
     def __post_init__(self) -> None:
         _check_choices(self)

@@ -1,6 +1,6 @@
 """The training loop of the weak setting, from a data folder to a RUN folder.
 
-A RUN holds `checkpoint/` (the best weights on validation), `last/` (from which an interrupted run goes on),
+A RUN holds `checkpoint/` (the best weights, see `selection`), `last/` (from which an interrupted run goes on),
 `metrics.jsonl` (one line an epoch) and `tensorboard/`. Everything random is drawn from the seed and the place in the
 run, never from what was drawn before, so that a run that was killed and resumed ends with the same weights.
 """
@@ -26,19 +26,22 @@ from .. import __version__
 from ..runtime.errors import CheckpointError, OptionError, OutputError, WeakSVRError
 from .augment import augment
 from .checkpoint import load_checkpoint, load_state, optimizer_tensors, restore_optimizer, save_checkpoint, save_state
-from .config import Network, OptimConfig, TrainConfig
+from .config import TrainConfig
 from .datasets.clips import ClipDataset, EpochSampler, FrameCache, PairSampler, batches_of, collate_clips
 from .datasets.splits import TrainingData, load_training_data
+from .device import pick_device, pick_precision
 from .distributed import average_gradients, rank, start, world_size
 from .evaluate import Validator
 from .model import WeakSVR
 from .objective import Objective
+from .optimizer import create_optimizer, learning_rate_factor
 from .progress import Reporter
 from .run_folder import RunFolder
+from .selection import OPTIMISTIC, Selection
 from .texts import TextTable
 from .tower_tokenizer import model_tokenizer, tokenizer_of
 
-__all__ = ["RunSummary", "Trainer", "learning_rate_factor", "pick_device", "train"]
+__all__ = ["RunSummary", "Trainer", "train"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,66 +63,6 @@ class RunSummary:
     seconds: float
     precision: str
     device: str
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where it works, else the CPU.
-
-    Raises:
-        OptionError: if CUDA is asked for and not there.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise OptionError("--device cuda: PyTorch sees no CUDA device; use --device cpu, or mend the driver")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-
-
-def _pick_precision(asked: str, device: torch.device, *, network: Network = "transformer") -> str:
-    """The arithmetic in effect; what is asked for by name is what is used.
-
-    PyTorch's bf16 gradients of convolutions over time are garbage on CPUs where a map has fewer frames than the kernel.
-    """
-    if network == "s3d-g" and device.type == "cpu":
-        if asked == "bf16":
-            raise OptionError("optim.precision=bf16: s3d-g cannot be trained so on a CPU; use fp32 or auto")
-        asked = "fp32" if asked == "auto" else asked
-    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    if asked == "auto":
-        return "bf16" if has_bf16 else "fp32"
-    if asked == "fp16" and device.type != "cuda":
-        raise OptionError("optim.precision=fp16 needs CUDA; use bf16, fp32 or auto on a CPU")
-    if asked == "bf16" and not has_bf16:
-        raise OptionError(f"optim.precision=bf16: this {device.type} device has no bf16; use fp32 or auto")
-    return asked
-
-
-def learning_rate_factor(step: int, total: int, warmup: int, final: float) -> float:
-    """Linear warm-up, then half a cosine from 1 to `final`; `step` counts from 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, total - warmup)
-    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
-
-
-def _parameter_groups(model: WeakSVR, config: OptimConfig) -> list[dict[str, Any]]:
-    """The towers at the backbone rate, the rest at the full rate; frozen parameters in neither."""
-    both = [tower for tower in (model.vision, model.text) if tower is not None]
-    towers = [p for tower in both for p in tower.parameters() if p.requires_grad]
-    known = {id(p) for p in towers}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
-    groups = [
-        {"params": rest, "peak": config.lr, "final": config.final_lr},
-        {"params": towers, "peak": config.backbone_lr, "final": config.final_backbone_lr},
-    ]
-    return [group for group in groups if group["params"]]
-
-
-def _optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
 def _count_classes(config: TrainConfig, data: TrainingData) -> TrainConfig:
@@ -150,7 +93,8 @@ class Trainer:
         self.config = config
         self.device = device
         self.reporter = reporter
-        self.precision = _pick_precision(config.optim.precision, device, network=config.model.network)
+        self.precision = pick_precision(config.optim.precision, device, network=config.model.network)
+        self.selection = Selection.of(config.optim)
         self.epoch = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
@@ -170,6 +114,7 @@ class Trainer:
             augment=config.augment,
             seed=optim.seed,
             cache=cache,
+            epochs=optim.epochs,
         )
         sampler = PairSampler if config.data.pairs else EpochSampler
         self.sampler = sampler(
@@ -188,10 +133,11 @@ class Trainer:
             persistent_workers=config.data.workers > 0,
             pin_memory=self.device.type == "cuda",
         )
-        self.optimizer = _optimizer(_parameter_groups(self.model, optim), optim)
+        self.optimizer = create_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.steps_per_epoch = math.ceil(len(self.sampler) / optim.accumulate)
-        self.validator = Validator(self.model, self.data, device=self.device)
+        splits = {"val": (self.data.val, self.data.val_pairs), "test": (self.data.test, self.data.test_pairs)}
+        self.validator = Validator(self.model, splits, device=self.device)
         self._mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
 
@@ -212,7 +158,7 @@ class Trainer:
             began = time.monotonic()
             line = self._train_epoch()
             self.epoch += 1
-            line["val"] = self._validate()
+            line |= self._validate()
             self.seconds += time.monotonic() - began
             line["seconds"] = round(self.seconds, 1)
             if rank() == 0:
@@ -274,20 +220,21 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.model.clamp_scales()
 
-    def _validate(self) -> dict[str, float] | None:
+    def _validate(self) -> dict[str, dict[str, float] | None]:
+        """`val`, and `test` where it selects; None for what is not evaluated after this epoch, or not there."""
         optim = self.config.optim
-        if self.epoch % optim.eval_every and self.epoch != optim.epochs:
-            return None
-        if rank() != 0:
-            return None
-        self.model.eval()
-        return self.validator()
+        found: dict[str, dict[str, float] | None] = dict.fromkeys(("val", self.selection.split))
+        if rank() == 0 and (self.epoch % optim.eval_every == 0 or self.epoch == optim.epochs):
+            self.model.eval()
+            for split in found:
+                if split == "test" or self.data.val_pairs:
+                    found[split] = self.validator(split)
+        return found
 
     def _record(self, line: dict[str, Any]) -> None:
         """Keep the epoch: metrics, the best weights, then the state; a kill between them repeats the epoch."""
-        value = line["val"]
-        is_best = value is not None and (self.best is None or _rank_of(value) > _rank_of(self.best["val"]))
-        line["best"] = is_best
+        is_best = self.selection.improves(line, self.best)
+        line |= {"best": is_best, **self.selection.record}
         with self.folder.metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -323,6 +270,7 @@ class Trainer:
             "preprocess": self.model.preprocess.to_json(),
             "data": self.data.record,
             "metrics": self.best,
+            **self.selection.record,
             "training": self._arithmetic(),
             "versions": {"weaksvr": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__},
         }
@@ -351,11 +299,6 @@ class Trainer:
         if rank() == 0:
             self.folder.sweep()
             self.folder.cut_metrics(self.epoch)
-
-
-def _rank_of(metrics: Mapping[str, float]) -> tuple[float, float]:
-    """Order of validation results: by alignment, ties by vector."""
-    return metrics["auc_alignment"], metrics["auc_vector"]
 
 
 def _start_from(model: WeakSVR, init: Path) -> None:
@@ -404,7 +347,10 @@ def train(
     folder = RunFolder(out)
     if not resume and rank() == 0 and not folder.is_free():
         raise OutputError(f"{out}: exists and is not empty; resume it with --resume, or give another --out")
-    training_data = load_training_data(data, val_fraction=config.data.val_fraction, seed=config.optim.seed)
+    optim = config.optim
+    training_data = load_training_data(
+        data, val_fraction=config.data.val_fraction, seed=optim.seed, select=optim.select
+    )
     if resume and not folder.state.is_file():
         raise CheckpointError(f"{out}: there is nothing to resume; start without --resume")
     config = _count_classes(config, training_data)
@@ -420,6 +366,7 @@ def train(
         trainer.keep_state()
     if rank() == 0:
         reporter.note(training_data.note)
+        reporter.note(OPTIMISTIC if optim.select == "test" else "")
     try:
         return trainer.fit()
     except WeakSVRError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 
 from ..runtime.embedder import Embedder, SampledVideo, VideoEmbedding
 from ..runtime.evaluate import embed_videos, pair_distances
+from ..runtime.manifest import Clip, Pair
 from ..runtime.metrics import roc_auc
+from ..runtime.spec import METHODS
 from .checkpoint import Checkpoint
-from .datasets.splits import TrainingData
 from .model import WeakSVR
 from .torch_backend import TorchBackend
 from .tower_tokenizer import model_tokenizer, tokenizer_of
@@ -52,25 +54,27 @@ class _KeepingEmbedder(Embedder):
 
 
 class Validator:
-    """AUC of both ways to compare on the validation pairs.
+    """AUC of both ways to compare on the pairs of a split.
 
     Args:
         model: the network, in evaluation mode when called.
-        data: gives the validation clips and pairs.
+        splits: by name, clips and pairs of both kinds.
         device: where the network is.
     """
 
-    def __init__(self, model: WeakSVR, data: TrainingData, *, device: torch.device) -> None:
+    def __init__(
+        self, model: WeakSVR, splits: Mapping[str, tuple[Sequence[Clip], Sequence[Pair]]], *, device: torch.device
+    ) -> None:
         self._embedder = _KeepingEmbedder(model, device)
-        self._data = data
-        self._same = np.array([pair.same for pair in data.val_pairs])
+        self._splits = splits
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, split: str) -> dict[str, float]:
         """`auc_vector` and `auc_alignment` (positive = same procedure)."""
-        pairs = self._data.val_pairs
+        clips, pairs = self._splits[split]
+        same = np.array([pair.same for pair in pairs])
         videos = [path for pair in pairs for path in (pair.video_a, pair.video_b)]
-        embeddings = embed_videos(self._embedder, videos, clips=self._data.val)
+        embeddings = embed_videos(self._embedder, videos, clips=clips)
         return {
-            "auc_vector": round(roc_auc(self._same, pair_distances(embeddings, pairs, method="vector")), 6),
-            "auc_alignment": round(roc_auc(self._same, pair_distances(embeddings, pairs, method="alignment")), 6),
+            f"auc_{method}": round(roc_auc(same, pair_distances(embeddings, pairs, method=method)), 6)
+            for method in METHODS
         }

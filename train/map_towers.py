@@ -9,16 +9,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from ..runtime.errors import OptionError
 
-__all__ = ["MapResNet", "weaksvr_resnet50_maps", "weaksvr_thin_resnet_maps"]
+__all__ = ["MapResNet", "default_cfgs", "weaksvr_resnet50_maps", "weaksvr_thin_resnet_maps"]
 
-_NORMALISED = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
+_FRAMES = {
+    "num_classes": 0,
+    "interpolation": "bicubic",
+    "crop_pct": 1.0,
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "pool_size": None,
+    "classifier": "fc",
+}
+
+default_cfgs = generate_default_cfgs(
+    {
+        "weaksvr_resnet50_maps": {
+            **_FRAMES,
+            "input_size": (3, 180, 320),
+            "first_conv": "conv1",
+            "hf_hub_id": "timm/resnet50.tv_in1k",
+        },
+        "weaksvr_thin_resnet_maps": {**_FRAMES, "input_size": (3, 64, 64), "first_conv": "conv1.0"},
+    }
+)
+"""What timm asks for by this name."""
 
 
 class MapResNet(ResNet):
@@ -48,11 +68,8 @@ class MapResNet(ResNet):
 @register_model
 def weaksvr_resnet50_maps(pretrained: bool = False, **options: Any) -> MapResNet:
     """ResNet-50 for frames of 180 x 320 pixels, whose maps are (2048, 6, 10); torchvision's ImageNet weights."""
-    tower = build_model_with_cfg(
-        MapResNet, "resnet50.tv_in1k", pretrained, **{"block": Bottleneck, "layers": (3, 4, 6, 3), **options}
-    )
-    tower.default_cfg = tower.pretrained_cfg = {**tower.pretrained_cfg, **_NORMALISED, "input_size": (3, 180, 320)}
-    return tower
+    sizes = {"block": Bottleneck, "layers": (3, 4, 6, 3)}
+    return build_model_with_cfg(MapResNet, "weaksvr_resnet50_maps", pretrained, **sizes | options)
 
 
 def _group_norm(channels: int, **_: Any) -> nn.GroupNorm:
@@ -60,21 +77,20 @@ def _group_norm(channels: int, **_: Any) -> nn.GroupNorm:
 
 
 @register_model
-def weaksvr_thin_resnet_maps(pretrained: bool = False, **_: Any) -> MapResNet:
+def weaksvr_thin_resnet_maps(pretrained: bool = False, **options: Any) -> MapResNet:
     """A thin ResNet for frames of 64 x 64 pixels, whose maps are (64, 4, 4), to be trained from scratch on a CPU.
 
     Group normalisation instead of ResNet's batch statistics, so that a frame's map never depends on the others.
     """
     if pretrained:
-        raise OptionError("weaksvr_thin_resnet_maps has no pretrained weights; leave model.vision_pretrained empty")
-    tower = MapResNet(
-        block=BasicBlock,
-        layers=(1, 1, 1, 1),
-        channels=(16, 32, 48, 64),
-        stem_type="deep",
-        stem_width=8,
-        output_stride=16,
-        norm_layer=_group_norm,
-    )
-    tower.default_cfg = {**_NORMALISED, "input_size": (3, 64, 64), "pool_size": None}
-    return tower
+        raise OptionError("weaksvr_thin_resnet_maps has no published weights; train it from scratch")
+    sizes = {
+        "block": BasicBlock,
+        "layers": (1, 1, 1, 1),
+        "channels": (16, 32, 48, 64),
+        "stem_type": "deep",
+        "stem_width": 8,
+        "output_stride": 16,
+        "norm_layer": _group_norm,
+    }
+    return build_model_with_cfg(MapResNet, "weaksvr_thin_resnet_maps", False, **sizes | options)

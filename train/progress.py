@@ -90,14 +90,16 @@ class Reporter:
             for name in ("loss", "coarse", "fine", "lr", "scale"):
                 if name in line:
                     self._writer.add_scalar(f"train/{name}", line[name], line["epoch"])
-            for name, value in (line["val"] or {}).items():
-                self._writer.add_scalar(f"val/{name}", value, line["epoch"])
+            for split in ("val", "test"):
+                for name, value in (line.get(split) or {}).items():
+                    self._writer.add_scalar(f"{split}/{name}", value, line["epoch"])
             self._writer.flush()
-        value = line["val"]
-        result = (
-            "" if value is None else f"  AUC vector {value['auc_vector']:.4f}  alignment {value['auc_alignment']:.4f}"
+        result = "".join(
+            f"  {prefix}AUC vector {value['auc_vector']:.4f}  alignment {value['auc_alignment']:.4f}"
+            for prefix, value in (("", line["val"]), ("test ", line.get("test")))
+            if value is not None
         )
-        best = "  best" if line["best"] else ""
+        best = ("  best on the test set" if line["selected_on"] == "test" else "  best") if line["best"] else ""
         losses = "  ".join(f"{name} {line[name]:.4f}" for name in ("coarse", "fine") if name in line)
         self.note(f"epoch {line['epoch']}/{self._total}  {losses}{result}{best}  {line['seconds']:.0f} s")
 

@@ -1,7 +1,7 @@
 """The RUN folder: where its parts lie, and what is left in it by a process that was killed.
 
-A RUN holds `checkpoint/` (the best weights on validation), `last/` (the state from which an interrupted run goes on),
-`metrics.jsonl` (one line an epoch) and `tensorboard/`.
+A RUN holds `checkpoint/` (the best weights, see `selection`), `last/` (the state from which an interrupted run goes
+on), `metrics.jsonl` (one line an epoch) and `tensorboard/`.
 """
 
 from __future__ import annotations

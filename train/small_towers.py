@@ -56,7 +56,9 @@ def weaksvr_vit(pretrained: bool = False, **options: Any) -> VisionTransformer:
 def weaksvr_swin(pretrained: bool = False, **options: Any) -> SwinTransformer:
     """Like Swin-T: shifted windows, stages that halve the map; but 2 stages, half the channels, larger patches."""
     sizes = {"img_size": 64, "patch_size": 8, "window_size": 4, "embed_dim": 48, "depths": (2, 2)}
-    return _build(SwinTransformer, "weaksvr_swin", pretrained, sizes | {"num_heads": (2, 4)} | options)
+    return _build(
+        SwinTransformer, "weaksvr_swin", pretrained, sizes | {"num_heads": (2, 4), "drop_path_rate": 0.0} | options
+    )
 
 
 def _build(kind: type[nn.Module], name: str, pretrained: bool, options: dict[str, Any]) -> Any:

@@ -12,13 +12,13 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .config import LossConfig, TrainConfig
+from .config import LossConfig, OptimConfig, TrainConfig
 
 __all__ = ["PAPER", "TABLE_PRESETS", "describe_row", "published"]
 
 Row = Callable[[], TrainConfig]
 
-PAPER: Final = TrainConfig(loss=LossConfig(fine="sort", form="official"))
+PAPER: Final = TrainConfig(loss=LossConfig(fine="sort", form="official"), optim=OptimConfig(select_method="vector"))
 _ROWS: dict[str, Row] = {}
 _RESNET: Final = "resnet50.tv_in1k"
 _VIT: Final = "vit_base_patch32_224.augreg_in21k"

@@ -135,9 +135,11 @@ def model_tokenizer(settings: ModelConfig, *, file: Path | None = None) -> NewTo
         file: `tokenizer.json`; None takes the one that the settings name.
 
     Raises:
-        OptionError: if the text tower has a tokenizer of its own that is not at hand.
+        OptionError: if the text tower has a tokenizer of its own that is not at hand, or a file is given without one.
     """
     if settings.text == "none":
+        if file is not None:
+            raise OptionError(f"{file}: the model has no text tower, so no tokenizer belongs to it; leave it out")
         return None
     kept = Path(settings.tokenizer) if settings.tokenizer else None
     return tower_tokenizer(text_config(settings.clip), file=file or kept)

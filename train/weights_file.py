@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -99,7 +100,9 @@ def _load(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of kinds of tensors that are refused afterwards
+            return torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise OptionError(f"{path}: is damaged, or no safetensors ({_first_line(error)}); fetch it again") from error
     except Exception as error:  # what a damaged pickle raises may be anything

@@ -15,6 +15,7 @@ import click
 from ...runtime.commands.entry import print_json, run
 from ...runtime.commands.options import json_option, version_option
 from ...runtime.errors import MissingExtraError
+from ...train.selection import OPTIMISTIC, selected_on
 from .engine_options import chosen_engines, engine_options
 from .gate_options import gate_options
 
@@ -241,6 +242,7 @@ def _document(bundle: Bundle) -> dict[str, Any]:
         "name": manifest.name,
         "bytes": _size(bundle),
         "default_method": manifest.default_method,
+        "selected_on": selected_on(manifest.training),
         "thresholds": [threshold.to_json() for threshold in manifest.thresholds],
         "checks": dict(manifest.checks),
     }
@@ -257,6 +259,8 @@ def _print(bundle: Bundle) -> None:
     method = bundle.manifest.default_method
     click.echo(f"bundle: {bundle.path} ({_size(bundle) / 1e6:.1f} MB), compares by {method} unless told otherwise")
     click.echo(f"report: {bundle.path / bundle.manifest.reports[-1].path}")
+    if selected_on(bundle.manifest.training) == "test":
+        click.echo(OPTIMISTIC)
     if not pairs["compared"]:
         click.echo("uncalibrated: it has no threshold; verify with --threshold X, or export it with --pairs FILE")
 

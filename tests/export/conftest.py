@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def make_run(folder: Path, data: Path, config: TrainConfig) -> Path:
     torch.manual_seed(5)
     record = {
         "config": config.to_json(),
-        "data": load_training_data(data, val_fraction=config.data.val_fraction, seed=config.optim.seed).record,
+        "data": load_training_data(
+            data, val_fraction=config.data.val_fraction, seed=config.optim.seed, select=config.optim.select
+        ).record,
         "metrics": {"epoch": 1, "val": {"auc_vector": 0.5, "auc_alignment": 0.5}},
         "versions": {"torch": torch.__version__},
     }
@@ -87,6 +90,18 @@ def runs(
 ) -> Mapping[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     return {name: make_run(folder / name, data, config) for name, config in configs.items()}
+
+
+@pytest.fixture(scope="session")
+def tested(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """The dataset folder with a test set, the videos of validation once more."""
+    folder = tmp_path_factory.mktemp("tested")
+    (folder / "videos").symlink_to(data / "videos")
+    for name in ("train.jsonl", "val.jsonl", "val_pairs.csv"):
+        shutil.copy(data / name, folder)
+    for name in ("val.jsonl", "val_pairs.csv"):
+        shutil.copy(data / name, folder / name.replace("val", "test"))
+    return folder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

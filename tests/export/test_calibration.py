@@ -11,6 +11,7 @@ from weaksvr.export.calibration import CalibrationData, calibration_data, furthe
 from weaksvr.runtime.errors import CheckpointError, DataError
 from weaksvr.runtime.manifest import Clip, Pair
 from weaksvr.train.checkpoint import load_checkpoint
+from weaksvr.train.config import override
 from weaksvr.train.datasets.splits import load_training_data
 
 
@@ -200,3 +201,17 @@ def test_a_checkpoint_that_does_not_say_what_it_was_trained_on(trained, record):
     checkpoint = dataclasses.replace(trained, record={**trained.record, "data": record})
     with pytest.raises(CheckpointError, match="does not say what it was trained on; give pairs of videos with --pairs"):
         calibration_data(checkpoint, None)
+
+
+def test_a_run_without_validation_needs_pairs(trained, tested, tmp_path):
+    """It was selected on the test set, and its data has no validation files."""
+    (tmp_path / "videos").symlink_to(tested / "videos")
+    for name in ("train.jsonl", "test.jsonl", "test_pairs.csv"):
+        shutil.copy(tested / name, tmp_path)
+    config = override(trained.config, ["optim.select=test"])
+    loaded = load_training_data(tmp_path, val_fraction=0.2, seed=config.optim.seed, select="test")
+    record = {**trained.record, "data": loaded.record}
+    checkpoint = dataclasses.replace(trained, config=config, record=record)
+    with pytest.raises(CheckpointError, match="was trained without validation; give pairs of videos with --pairs FILE"):
+        calibration_data(checkpoint, None)
+    assert len(calibration_data(checkpoint, tmp_path / "test_pairs.csv").trained_on) == len(loaded.train)

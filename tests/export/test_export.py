@@ -30,6 +30,8 @@ from weaksvr.runtime.errors import (
 )
 from weaksvr.runtime.evaluate import evaluate
 from weaksvr.train.checkpoint import load_checkpoint
+from weaksvr.train.config import override
+from weaksvr.train.datasets.splits import load_training_data
 from weaksvr.train.evaluate import checkpoint_embedder
 
 
@@ -383,3 +385,16 @@ def test_paths_of_the_training_machine_stay_there(run, monkeypatch):
     assert trained.record["data"]["folder"] not in text
     assert training["config"]["model"]["pretrained"] == "weights.pt"
     assert training["data"]["folder"] == "workbench"
+
+
+def test_a_run_that_was_selected_on_the_test_set_says_so(run, tested, monkeypatch):
+    trained = load_checkpoint(run)
+    assert run_source(run).training["selected_on"] == "val"
+    config = override(trained.config, ["optim.select=test", "optim.select_method=vector"])
+    found = load_training_data(tested, val_fraction=0.2, seed=0, select="test")
+    record = {**trained.record, "data": found.record}
+    selected = dataclasses.replace(trained, config=config, record=record)
+    monkeypatch.setattr(run_subject, "load_checkpoint", lambda _: selected)
+    source = run_source(run)
+    assert (source.training["selected_on"], source.training["selected_by"]) == ("test", "vector")
+    assert source.description.endswith(" Its epoch was selected on the test set: optimistic, as published.")

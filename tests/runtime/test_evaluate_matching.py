@@ -33,8 +33,24 @@ def test_the_measures():
     for name, value in (("accuracy", found.accuracy[1]), ("auc", found.auc), ("question_auc", found.question_auc)):
         low, high = found.intervals[name]
         assert low <= value <= high
+    expected = roc_auc_score(answers == 0, scores.argmax(axis=1))
+    assert found.published_auc == pytest.approx(expected)
+    assert found.published_auc < 0.5  # upside down: this model is better than chance
     document = found.to_dict()
+    assert document["published_auc"] == found.published_auc
     assert document["accuracy"]["1"] == found.accuracy[1]
+
+
+def test_who_knows_all_answers_has_one_everywhere_and_zero_as_published():
+    questions = questions_of(60, tasks=12)
+    answers = np.array([question.answer for question in questions])
+    found = matching_result(np.eye(5)[answers], questions)
+    assert (found.accuracy[1], found.auc, found.question_auc) == (1.0, 1.0, 1.0)
+    assert found.published_auc == 0.0
+    low, high = found.intervals["accuracy"]
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 12)), 1.0)  # of 12 groups without a mistake
+    assert found.intervals["question_auc"] == (low, high)
+    assert "auc" not in found.intervals
 
 
 def test_few_groups_are_said():

@@ -15,6 +15,7 @@ from weaksvr.runtime.metrics import (
     edit_distance,
     equal_error_threshold,
     matching_accuracy,
+    published_matching_auc,
     roc_auc,
     wdr,
 )
@@ -204,3 +205,44 @@ def test_auc_by_kind_sets_each_kind_against_all_same_pairs():
 def test_metrics_refuse_what_they_cannot_define(metric, same, distances, match):
     with pytest.raises(OptionError, match=match):
         metric(same, distances)
+
+
+QUESTIONS = st.lists(
+    st.tuples(st.lists(st.integers(0, 3), min_size=4, max_size=4), st.integers(0, 3)), min_size=2, max_size=30
+).filter(lambda rows: len({answer == 0 for _, answer in rows}) == 2)
+
+
+@given(QUESTIONS)
+@settings(max_examples=100, deadline=None)
+def test_the_published_matching_auc_equals_scikit_learn(rows):
+    scores, answers = np.array([row for row, _ in rows]), np.array([answer for _, answer in rows])
+    expected = roc_auc_score(answers == 0, [int(np.argmax(row)) for row in scores])
+    assert published_matching_auc(scores, answers) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_published_matching_auc_is_zero_for_who_knows_and_half_for_who_does_not():
+    rng = np.random.default_rng(0)
+    answers = rng.integers(5, size=20_000)
+    assert published_matching_auc(np.eye(5)[answers], answers) == 0.0
+    assert published_matching_auc(rng.normal(size=(20_000, 5)), answers) == pytest.approx(0.5, abs=0.01)
+    assert published_matching_auc(np.zeros((20_000, 5)), answers) == 0.5  # always the first
+
+
+def test_the_published_matching_auc_needs_both_kinds_of_answers():
+    assert published_matching_auc([[0.1, 0.2], [0.3, 0.1]], [0, 0]) is None
+    assert published_matching_auc([[0.1, 0.2], [0.3, 0.1]], [1, 1]) is None
+    with pytest.raises(OptionError, match="answers must be integers from 0 to 1"):
+        published_matching_auc([[0.1, 0.2]], [2])
+
+
+def test_wdr_is_the_published_ratio():
+    """Transcribed from its definition; an edit is worth 1, a substitution 2."""
+    scripts = [("a", "b", "c"), ("a", "c", "b"), ("a", "b"), ("a", "x", "c")]
+    vectors = np.random.default_rng(0).normal(size=(5, 6))
+    pairs = [(0, 0, 1), (0, 1, 2), (0, 2, 3), (0, 3, 4)]  # of script 0 with a script, and two videos
+    edits = [edit_distance(scripts[0], scripts[other]) for other, _, _ in [(pair[1], 0, 0) for pair in pairs]]
+    assert edits == [0, 2, 1, 2]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    squared = [float(((unit[a] - unit[b]) ** 2).sum()) for _, a, b in pairs]
+    different = sum(d / e for d, e in zip(squared[1:], edits[1:], strict=True)) / 3
+    assert wdr(squared, [True, False, False, False], edits) == pytest.approx(different / squared[0], rel=1e-12)

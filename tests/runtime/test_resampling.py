@@ -121,3 +121,13 @@ def test_one_pair_is_worth_one():
     links = Links.of([("a", "b"), ("b", "c")])
     assert links.independent(np.array([0.1, 0.2]), np.array([True, False])) == 1
     assert math.isfinite(binomial_bound(0, 1))
+
+
+def test_intervals_where_no_pair_is_judged_wrongly():
+    """Pairs that share nothing: the exact intervals of 30 and 40 trials without an error."""
+    links = Links.of([(f"a{row}", f"b{row}") for row in range(70)])
+    same = np.arange(70) < 30
+    refused, accepted = (1 - 0.025 ** (1 / trials) for trials in (30, 40))
+    found = links.separated(same, np.where(same, 0.1, 0.9))
+    assert found["auc"] == (pytest.approx((1 - refused) * (1 - accepted)), 1.0)
+    assert found["eer"] == (0.0, pytest.approx(refused))

@@ -97,7 +97,7 @@ def test_values_are_checked(section, values, message):
 
 
 def test_an_unknown_preset_names_those_there_are():
-    with pytest.raises(OptionError, match=r"preset 'best' is not known; use one of paper, .*workbench"):
+    with pytest.raises(OptionError, match=r"preset 'best' is not known; did you mean paper, .*workbench"):
         preset("best")
 
 

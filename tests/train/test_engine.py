@@ -21,10 +21,15 @@ from weaksvr.runtime.errors import (
     OutputError,
     VideoError,
 )
+from weaksvr.runtime.evaluate import evaluate
+from weaksvr.runtime.manifest import read_dataset
 from weaksvr.train.checkpoint import load_checkpoint, load_state
 from weaksvr.train.config import override
 from weaksvr.train.datasets.splits import load_training_data
-from weaksvr.train.engine import Trainer, _rank_of, learning_rate_factor, pick_device, train
+from weaksvr.train.device import pick_device
+from weaksvr.train.engine import Trainer, train
+from weaksvr.train.evaluate import checkpoint_embedder
+from weaksvr.train.optimizer import learning_rate_factor
 from weaksvr.train.progress import Reporter
 from weaksvr.train.run_folder import RunFolder
 
@@ -105,15 +110,6 @@ def test_the_checkpoint_is_of_the_best_epoch(run_folder, data, config):
     assert loaded.record["versions"]["torch"] == torch.__version__
 
 
-def test_alignment_decides_and_the_vector_breaks_ties():
-    values = [
-        {"auc_alignment": 0.9, "auc_vector": 0.5},
-        {"auc_alignment": 0.8, "auc_vector": 0.99},
-        {"auc_alignment": 0.9, "auc_vector": 0.6},
-    ]
-    assert sorted(values, key=_rank_of) == [values[1], values[0], values[2]]
-
-
 def test_the_best_epoch_is_kept_while_later_ones_are_worse(data, config, tmp_path, monkeypatch):
     results = [(0.5, 0.9), (0.7, 0.2), (0.7, 0.3), (0.7, 0.3), (0.6, 1.0)]
     config = override(config, [f"optim.epochs={len(results)}"])
@@ -128,7 +124,7 @@ def test_the_best_epoch_is_kept_while_later_ones_are_worse(data, config, tmp_pat
 
     def validate():
         alignment, vector = next(pending)
-        return {"auc_alignment": alignment, "auc_vector": vector}
+        return {"val": {"auc_alignment": alignment, "auc_vector": vector}}
 
     monkeypatch.setattr(trainer, "_validate", validate)
     summary = trainer.fit()
@@ -155,6 +151,38 @@ def test_a_run_says_what_it_does(data, config, tmp_path):
     assert first == f"{small}: no val.jsonl, so 6 of 12 videos were set apart for validation (seed 0); 6 are trained on"
     assert second.startswith("epoch 1/1  coarse ")
     assert "  best  " in second
+
+
+def test_the_test_set_may_select_and_this_is_said_everywhere(data, config, tmp_path):
+    printed = io.StringIO()
+    reporter = Reporter(Console(file=printed, width=200))
+    settings = ["optim.select=test", "optim.select_method=vector"]
+    summary = train(data, tmp_path / "run", override(config, settings), device="cpu", reporter=reporter)
+    reporter.close()
+    lines = metrics_of(tmp_path / "run")
+    assert all(set(line["test"]) == set(line["val"]) == {"auc_vector", "auc_alignment"} for line in lines)
+    assert {(line["selected_on"], line["selected_by"]) for line in lines} == {("test", "vector")}
+    best = max(lines, key=lambda line: (line["test"]["auc_vector"], line["test"]["auc_alignment"], -line["epoch"]))
+    assert summary.best["epoch"] == best["epoch"] == [line["epoch"] for line in lines if line["best"]][-1]
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert (checkpoint.record["selected_on"], checkpoint.record["metrics"]["epoch"]) == ("test", best["epoch"])
+    assert "test_pairs.csv" in checkpoint.record["data"]["files"]
+    first, *epochs = (line for line in printed.getvalue().splitlines() if line.strip())
+    assert first == "selected on the test set: optimistic, as published"
+    assert all("  test AUC vector " in line for line in epochs)
+    assert "  best on the test set  " in epochs[0]
+    found = evaluate(checkpoint_embedder(checkpoint, device=CPU), read_dataset(data), matching=False)
+    for method, numbers in found.methods.items():
+        assert numbers.auc == pytest.approx(best["test"][f"auc_{method}"], abs=1e-5)
+
+
+def test_without_validation_the_test_set_alone_is_looked_at(data, config, tmp_path):
+    small = dataset_copy(data, tmp_path / "data", "train.jsonl", "test.jsonl", "test_pairs.csv")
+    train(small, tmp_path / "run", override(config, ["optim.select=test", "optim.epochs=1"]), device="cpu")
+    (line,) = metrics_of(tmp_path / "run")
+    assert line["val"] is None
+    assert line["best"]
+    assert load_checkpoint(tmp_path / "run").record["metrics"]["test"] == line["test"]
 
 
 # --- the same seed, the same weights

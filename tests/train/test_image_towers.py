@@ -17,9 +17,9 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         ("resnet50.tv_in1k", 112, 112, 2048, IMAGENET),
         ("vit_base_patch32_224.augreg_in21k", 96, 96, 768, HALF),
         ("swin_tiny_patch4_window7_224.ms_in1k", 0, 224, 768, IMAGENET),
-        ("weaksvr_resnet", 0, 64, 512, IMAGENET),
-        ("weaksvr_vit", 112, 112, 96, IMAGENET),
-        ("weaksvr_swin", 112, 112, 128, IMAGENET),
+        ("weaksvr_resnet", 0, 64, 256, IMAGENET),
+        ("weaksvr_vit", 112, 112, 64, IMAGENET),
+        ("weaksvr_swin", 112, 112, 96, IMAGENET),
     ],
 )
 def test_creates_models_without_weights(name, size, side, feature_dim, normalised):
@@ -70,9 +70,7 @@ def test_fits_tables_of_positions_to_the_size_of_the_images(tmp_path, name, tabl
 
 def test_refuses_a_file_of_another_model(tmp_path):
     save_file(timm.create_model("weaksvr_vit", num_classes=0).state_dict(), tmp_path / "vit.safetensors")
-    with pytest.raises(
-        OptionError, match=r"vit\.safetensors: the weights are not those of this network: it lacks conv1"
-    ):
+    with pytest.raises(OptionError, match=r"vit\.safetensors: the weights are not those of this .*: it lacks conv1"):
         create_image_tower("weaksvr_resnet", pretrained=str(tmp_path / "vit.safetensors"), size=0)
 
 
@@ -110,7 +108,7 @@ def test_says_that_the_hub_cannot_be_reached(tmp_path, monkeypatch):
         ("weaksvr_vit", "", 60, "patches of 8 x 8 pixels, of which 60 x 60 are no whole number"),
         ("weaksvr_vit", "", -8, "images cannot be -8 pixels high"),
         ("inception_v3", "", 32, "inception_v3 does not take images of 32 x 32"),
-        ("maxvit_tiny_rw_224", "", 30, "'maxvit_tiny_rw_224' cannot be created"),
+        ("maxvit_tiny_tf_224", "", 100, "maxvit_tiny_tf_224 does not take images of 100 x 100: height"),
         ("weaksvr_patchconv_vit", "", 0, "is not a model of timm"),
         (PIXELS, "", 0, "pixels has no size of its own; give data.size"),
         (PIXELS, HUB, 64, "pixels has no weights to load; leave model.vision_pretrained empty"),

@@ -27,10 +27,18 @@ def _list_presets(context: click.Context, _: click.Parameter, asked: bool) -> No
 
 
 def _settings(
-    name: str, fine_loss: str | None, epochs: int | None, seed: int | None, sets: tuple[str, ...]
+    name: str,
+    *,
+    fine_loss: str | None,
+    epochs: int | None,
+    seed: int | None,
+    select: str | None,
+    sets: tuple[str, ...],
 ) -> TrainConfig:
     """The preset with what the command line changes, the options before `--set`."""
     changes = []
+    if select is not None:
+        changes.append(f"optim.select={select}")
     if fine_loss is not None:
         changes.append(f"loss.fine={fine_loss}")
     if epochs is not None:
@@ -56,6 +64,11 @@ def _settings(
 @click.option("--fine-loss", type=click.Choice(get_args(FineLoss)), help="Pseudo labels of the fine loss.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training videos.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, order, frames and augmentation.")
+@click.option(
+    "--select",
+    type=click.Choice(["val", "test"]),
+    help="Whose pairs choose the epoch that is kept; test is the published habit, and optimistic.  [default: val]",
+)
 @click.option("--set", "sets", multiple=True, metavar="SECTION.KEY=VALUE", help="Any other setting; may be repeated.")
 @click.option("--init", type=click.Path(path_type=Path), help="Start from the weights of another RUN.")
 @click.option("--resume", is_flag=True, help="Go on where the run in --out stopped.")
@@ -72,13 +85,14 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Train on videos with scripts (no timestamps) and write the best weights on validation to OUT/checkpoint.
+    """Train on videos with scripts (no timestamps) and write the best weights to OUT/checkpoint: those of the epoch
+    with the highest AUC on validation, or with --select test on the test set.
 
     For several GPUs or processes: torchrun --nproc-per-node N -m weaksvr.train.commands.train --data ... --out ...
     """
     if init is not None and resume:
         raise OptionError("--init and --resume exclude one another: a resumed run has its weights already")
-    config = _settings(preset_name, settings["fine_loss"], settings["epochs"], settings["seed"], settings["sets"])
+    config = _settings(preset_name, **settings)
     try:
         from ..distributed import rank, stop
         from ..engine import train
@@ -87,6 +101,7 @@ def command(
     from rich.console import Console
 
     from ..progress import Reporter
+    from ..selection import OPTIMISTIC, Selection
 
     reporter = Reporter(Console(stderr=True), tensorboard=out / "tensorboard", quiet_unless=lambda: rank() == 0)
     try:
@@ -97,7 +112,7 @@ def command(
         stop()
     if not first:
         return 0
-    best = summary.best
+    best, selection = summary.best, Selection.of(config.optim)
     document = {
         "schema": "weaksvr.train/1",
         "out": str(summary.out),
@@ -105,16 +120,20 @@ def command(
         "seconds": round(summary.seconds, 1),
         "device": summary.device,
         "precision": summary.precision,
+        **selection.record,
         "best": dict(best),
     }
     if as_json:
         print_json(document)
         return 0
     click.echo(f"trained {summary.epochs} epochs in {summary.seconds:.0f} s on {summary.device} ({summary.precision})")
+    value = best[selection.split]
     click.echo(
-        f"best on validation: epoch {best['epoch']}, AUC alignment {best['val']['auc_alignment']:.4f}, "
-        f"vector {best['val']['auc_vector']:.4f}"
+        f"best on {selection.place}: epoch {best['epoch']}, AUC alignment {value['auc_alignment']:.4f}, "
+        f"vector {value['auc_vector']:.4f}"
     )
+    if selection.split == "test":
+        click.echo(OPTIMISTIC)
     click.echo(f"weights: {summary.out / 'checkpoint'}")
     return 0
 

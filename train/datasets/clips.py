@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,16 @@ from ...runtime.video import open_video
 from ..augment import draw_parameters
 from ..config import AugmentConfig
 
-__all__ = ["Batch", "ClipDataset", "EpochSampler", "FrameCache", "PairSampler", "batches_of", "collate_clips"]
+__all__ = [
+    "Batch",
+    "ClipDataset",
+    "EpochSampler",
+    "FrameCache",
+    "PairSampler",
+    "StoredFrames",
+    "batches_of",
+    "collate_clips",
+]
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Frames uint8 (B, T, H, W, 3), augmentation parameters float64 (B, P), indices int64 (B,)."""
@@ -38,11 +48,35 @@ def _restrict(times: NDArray[np.float64], clip: Clip) -> tuple[int, int]:
     return start, end
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StoredFrames:
+    """What the cache holds of a video.
+
+    Attributes:
+        times: float64 (N,), seconds of all frames of the video.
+        numbers: int64 (M,), ascending: which of them are held.
+        frames: uint8 (M, H, W, 3), mapped and not read.
+    """
+
+    times: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+    frames: NDArray[np.uint8]
+
+    def holds(self, numbers: NDArray[np.int64]) -> bool:
+        """Whether all of these frames are there."""
+        return bool(np.isin(numbers, self.numbers).all())
+
+    def take(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames (T, H, W, 3) that are held, in the order of `numbers`."""
+        return np.ascontiguousarray(self.frames[np.searchsorted(self.numbers, numbers)])
+
+
 class FrameCache:
-    """All frames of each video at the network's input size, as uint8 files that are mapped and not read.
+    """Frames of each video at the network's input size, as uint8 files that are mapped and not read.
 
     A file's name comes from the video's path, size and time of change (of each picture, if it is a folder) and from the
-    preprocessing, so that a changed video or another input size never meets old frames.
+    preprocessing, so that a changed video or another input size never meets old frames. A file holds the frames that
+    were asked for so far; it is replaced as a whole when others are added.
 
     Args:
         folder: created if absent.
@@ -57,38 +91,70 @@ class FrameCache:
         self.folder = folder
         self.preprocess = preprocess
 
-    def _key(self, video: Path) -> str:
+    def _file(self, video: Path) -> Path:
         files = sorted(video.iterdir()) if video.is_dir() else [video]
         states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         spec = [self.preprocess.height, self.preprocess.width, self.preprocess.resize]
         identity = json.dumps([str(video.resolve()), states, spec])
-        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+        return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.frames"
 
-    def frames(self, video: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Frames (N, H, W, 3) and their times in seconds (N,), decoded on first use.
+    def find(self, video: Path) -> StoredFrames | None:
+        """What is held of a video; None if nothing is.
+
+        Raises:
+            VideoError: if there is no such video.
+        """
+        if not video.exists():
+            with open_video(video):  # says what is wrong
+                pass
+        return _read_stored(self._file(video))
+
+    def bring(self, video: Path, wanted: Callable[[NDArray[np.float64]], NDArray[np.int64]]) -> StoredFrames:
+        """Decode frames that are not held yet, in one pass, and hold them too.
+
+        Args:
+            video: file or folder of frames.
+            wanted: times in seconds (N,) to the numbers of the frames that are needed, in any order.
 
         Raises:
             VideoError: if the video cannot be decoded.
             OutputError: if the cache cannot be written.
         """
-        if not video.exists():
-            with open_video(video):  # says what is wrong
-                pass
-        stem = self.folder / self._key(video)
-        frames_file, times_file = stem.with_suffix(".npy"), stem.with_suffix(".times.npy")
-        if not frames_file.exists():
-            with open_video(video) as opened:
-                count = opened.num_frames
-                times = np.asarray(opened.times(np.arange(count)), dtype=np.float64)
-                frames = np.empty((count, self.preprocess.height, self.preprocess.width, 3), dtype=np.uint8)
-                for first in range(0, count, _CHUNK):
-                    chunk = np.arange(first, min(first + _CHUNK, count))
-                    frames[chunk] = read_frames(opened, chunk, self.preprocess)
-            with replace_file(times_file) as file:
-                np.save(file, times)
-            with replace_file(frames_file) as file:
-                np.save(file, frames)
-        return np.load(frames_file, mmap_mode="r"), np.load(times_file)
+        held = self.find(video)
+        with open_video(video, num_threads=_decoder_threads()) as opened:
+            times = np.asarray(opened.times(np.arange(opened.num_frames)), dtype=np.float64)
+            before = np.zeros(0, np.int64) if held is None else held.numbers
+            numbers = np.union1d(before, wanted(times)).astype(np.int64)
+            frames = np.empty((len(numbers), self.preprocess.height, self.preprocess.width, 3), dtype=np.uint8)
+            if held is not None:
+                frames[np.searchsorted(numbers, before)] = held.frames
+            new = np.setdiff1d(numbers, before)
+            for first in range(0, len(new), _CHUNK):
+                chunk = new[first : first + _CHUNK]
+                frames[np.searchsorted(numbers, chunk)] = read_frames(opened, chunk, self.preprocess)
+        with replace_file(self._file(video)) as file:
+            for array in (times, numbers, frames):
+                np.save(file, array)
+        return StoredFrames(times=times, numbers=numbers, frames=frames)
+
+
+def _read_stored(path: Path) -> StoredFrames | None:
+    """The arrays of a file of the cache, the last one mapped; None if there is no file."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    with file:
+        times, numbers = np.load(file), np.load(file)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        frames = np.memmap(file, dtype=dtype, mode="r", offset=file.tell(), shape=shape)
+    return StoredFrames(times=times, numbers=numbers, frames=frames)
+
+
+def _decoder_threads() -> int:
+    """One in a worker process, as the workers share the cores already; else as many as the decoder takes."""
+    return 0 if get_worker_info() is None else 1
 
 
 class ClipDataset(Dataset[tuple[Tensor, Tensor, int]]):
@@ -104,6 +170,7 @@ class ClipDataset(Dataset[tuple[Tensor, Tensor, int]]):
         augment: strengths of the augmentation, whose parameters are drawn here.
         seed: of the run.
         cache: where decoded frames are kept, or None.
+        epochs: of the run; a video's frames for all of them come into the cache in one pass. 0 brings every frame.
     """
 
     def __init__(
@@ -115,6 +182,7 @@ class ClipDataset(Dataset[tuple[Tensor, Tensor, int]]):
         augment: AugmentConfig,
         seed: int,
         cache: FrameCache | None = None,
+        epochs: int = 0,
     ) -> None:
         self.clips = clips
         self.num_frames = num_frames
@@ -122,16 +190,37 @@ class ClipDataset(Dataset[tuple[Tensor, Tensor, int]]):
         self.augment = augment
         self.seed = seed
         self.cache = cache
+        self.epochs = epochs
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def _draw(self, clip: Clip, times: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    def _draw(
+        self, clip: Clip, times: NDArray[np.float64], epoch: int, index: int
+    ) -> tuple[NDArray[np.int64], np.random.Generator]:
+        """The clip's frames in that epoch, and the source of what else is drawn for it."""
+        rng = np.random.default_rng([self.seed, epoch, index])
         start, end = _restrict(times, clip)
         try:
-            return start + segment_indices(end - start, self.num_frames, rng)
+            return start + segment_indices(end - start, self.num_frames, rng), rng
         except TooFewFramesError as error:
             raise TooFewFramesError(error.num_frames, error.needed, str(clip.video)) from error
+
+    def _wanted(self, clip: Clip, times: NDArray[np.float64], epoch: int, index: int) -> NDArray[np.int64]:
+        """The clip's frames in that epoch and in all others of the run; every frame where that is most of them."""
+        epochs = {epoch, *range(self.epochs)}
+        drawn = np.unique([self._draw(clip, times, each, index)[0] for each in epochs])
+        return drawn if self.epochs and 2 * len(drawn) <= len(times) else np.arange(len(times))
+
+    def _cached(self, cache: FrameCache, epoch: int, index: int) -> tuple[NDArray[np.uint8], np.random.Generator]:
+        clip = self.clips[index]
+        stored = cache.find(clip.video)
+        if stored is not None:
+            numbers, rng = self._draw(clip, stored.times, epoch, index)
+        if stored is None or not stored.holds(numbers):
+            stored = cache.bring(clip.video, lambda times: self._wanted(clip, times, epoch, index))
+            numbers, rng = self._draw(clip, stored.times, epoch, index)
+        return stored.take(numbers), rng
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
         """Frames uint8 (T, H, W, 3), augmentation parameters float64 (P,), and the index.
@@ -141,14 +230,13 @@ class ClipDataset(Dataset[tuple[Tensor, Tensor, int]]):
         """
         epoch, index = item
         clip = self.clips[index]
-        rng = np.random.default_rng([self.seed, epoch, index])
         if self.cache is not None:
-            stored, times = self.cache.frames(clip.video)
-            frames = np.ascontiguousarray(stored[self._draw(clip, times, rng)])
+            frames, rng = self._cached(self.cache, epoch, index)
         else:
-            with open_video(clip.video) as video:
+            with open_video(clip.video, num_threads=_decoder_threads()) as video:
                 times = np.asarray(video.times(np.arange(video.num_frames)), dtype=np.float64)
-                frames = read_frames(video, self._draw(clip, times, rng), self.preprocess)
+                numbers, rng = self._draw(clip, times, epoch, index)
+                frames = read_frames(video, numbers, self.preprocess)
         return torch.from_numpy(frames), torch.from_numpy(draw_parameters(rng, self.augment)), index
 
     def __getitems__(self, items: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor, int]] | WeakSVRError:

@@ -23,7 +23,7 @@ class CatEncoder(nn.Module):
     and v must have the same D. H is the nearest to them that the published layers give, of one frame alone:
 
     - with the transformer, the narrowed maps, pooled; where `bottleneck` is not `dim`, a linear layer follows, which
-      SVIP does not have;
+      SVIP does not have and which only the fine loss trains;
     - without it, the v of a clip in which the frame stands still: what the linear layer gives if all T frames are it.
 
     Args:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video import Swin3D_T_Weights
-from torchvision.models.video.swin_transformer import SwinTransformer3d
+from torchvision.models.video.swin_transformer import (
+    ShiftedWindowAttention3d,
+    SwinTransformer3d,
+    shifted_window_attention_3d,
+)
 
 from ...runtime.errors import OptionError
 from ..weights_file import load_weights, read_weights
@@ -65,6 +71,53 @@ SMALL: Final = SwinSizes(
 """The same family for 64 to 112 pixels and training from scratch."""
 
 
+class _Attention(ShiftedWindowAttention3d):
+    """torchvision's, which writes the masks of shifted windows part by part at every call, and so into each graph.
+
+    Here they are one comparison of constants, and go to the same function as part of the position bias.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = tuple(x.shape[1:4])  # frames, rows and columns of patches
+        window = [min(side, size) for side, size in zip(self.window_size, sizes, strict=True)]
+        shift = [step if side < size else 0 for step, side, size in zip(self.shift_size, window, sizes, strict=True)]
+        if not any(shift):
+            return super().forward(x)
+        added = [-size % side for side, size in zip(window, sizes, strict=True)]
+        x = F.pad(x, (0, 0, 0, added[2], 0, added[1], 0, added[0]))
+        masks = _masks(tuple(x.shape[1:4]), window, shift, device=x.device)  # (windows, N, N)
+        bias = self.get_relative_position_bias(window) + masks[:, None]  # (windows, heads, N, N)
+        mixed = shifted_window_attention_3d(
+            torch.roll(x, [-step for step in shift], (1, 2, 3)),
+            self.qkv.weight,
+            self.proj.weight,
+            bias.repeat(x.shape[0], 1, 1, 1),
+            window,
+            self.num_heads,
+            shift_size=[0, 0, 0],
+            qkv_bias=self.qkv.bias,
+            proj_bias=self.proj.bias,
+        )
+        return torch.roll(mixed, shift, (1, 2, 3))[:, : sizes[0], : sizes[1], : sizes[2]]
+
+
+def _masks(sizes: tuple[int, ...], window: list[int], shift: list[int], *, device: torch.device) -> Tensor:
+    """What is added so that patches which the shift brought together from two ends do not attend: (windows, N, N)."""
+    regions = torch.zeros(sizes, dtype=torch.int64, device=device)
+    for axis, (size, side, step) in enumerate(zip(sizes, window, shift, strict=True)):
+        place = torch.arange(size, device=device)
+        region = (place >= size - side).long() + (place >= size - step).long()
+        regions = regions + 3**axis * region.reshape([-1 if other == axis else 1 for other in range(3)])
+    for axis, side in enumerate(window):
+        regions = regions.unflatten(2 * axis, (-1, side))  # windows, places in them, for each axis
+    regions = regions.permute(0, 2, 4, 1, 3, 5).reshape(-1, math.prod(window))
+    return -100.0 * (regions[:, None] != regions[:, :, None]).float()
+
+
+def _block(*arguments: Any, attn_layer: object, **options: Any) -> SwinTransformerBlock:  # noqa: ARG001 - replaced
+    return SwinTransformerBlock(*arguments, attn_layer=_Attention, **options)
+
+
 class VideoSwin(nn.Module):
     """Pixels of a clip to H and v.
 
@@ -111,6 +164,7 @@ class VideoSwin(nn.Module):
             num_heads=list(self.sizes.num_heads),
             window_size=list(self.sizes.window),
             stochastic_depth_prob=self.sizes.drop_path,
+            block=_block,
         )
         self.trunk.head = nn.Identity()  # the classes'
         channels = self.trunk.num_features

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import signal
 import subprocess
@@ -11,6 +12,10 @@ from click.testing import CliRunner
 from weaksvr.export.commands.export import command
 from weaksvr.runtime.bundle import Bundle
 from weaksvr.runtime.errors import OptionError
+from weaksvr.train.commands.evaluate import command as evaluate
+from weaksvr.train.config import override
+
+from ..conftest import make_run
 
 MODULE = [sys.executable, "-m", "weaksvr.export.commands.export"]
 
@@ -66,6 +71,22 @@ def test_the_options_reach_the_bundle(printed):
     assert (manifest.name, manifest.description) == ("mine", "Knows little.")
     assert manifest.checks["pairs_from"] == "few.csv"
     assert manifest.checks["gate"]["pairs"] == {"asked": 10000, "compared": 3, "labelled": 2, "same": 1, "videos": 3}
+
+
+def test_what_was_selected_on_the_test_set_is_labelled(configs, tested, tmp_path):
+    config = override(configs["vit"], ["optim.select=test"])
+    run, out = make_run(tmp_path / "run", tested, config), tmp_path / "bundle"
+    told = invoke(run, "--out", out, "--gate-pairs", "3")
+    assert told.exit_code == 0
+    assert "selected on the test set: optimistic, as published" in told.stdout.splitlines()
+    manifest = Bundle.open(out).manifest
+    assert manifest.training["selected_on"] == "test"
+    assert "Its epoch was selected on the test set" in manifest.description
+    kept = invoke(run, "--out", out, "--gate-pairs", "3", "--json")
+    assert json.loads(kept.stdout)["selected_on"] == "test"
+    evaluated = CliRunner().invoke(evaluate, [str(out), "--data", str(tested)], standalone_mode=False)
+    assert evaluated.exit_code == 0
+    assert "selected on the test set: optimistic, as published" in evaluated.stdout.splitlines()
 
 
 def test_help_and_version_load_nothing_heavy():

@@ -38,12 +38,18 @@ def test_validation_gives_what_training_wrote(commands, data, run_folder):
     assert (document["split"], document["num_videos"], document["num_pairs"]) == ("val", 6, 9)
     assert document["model"] == str(run_folder)
     assert document["ran_on"] == "cpu, PyTorch, fp32, three-view-8"
+    assert (document["sampling"], document["selected_on"]) == ("three-view-8", "val")
+    assert document["orientation"] == {"positive": "same", "score": "-distance", "perfect": 1.0, "chance": 0.5}
+    assert (document["groups"], document["unit"]) == (1, "videos")
     kept = json.loads((run_folder / "checkpoint" / "config.json").read_text())["metrics"]["val"]
     for method in ("vector", "alignment"):
         result = document["methods"][method]
         assert result["auc"] == pytest.approx(kept[f"auc_{method}"], abs=1e-5)
         assert set(result["auc_by_kind"]) == {"swap", "drop", "replace", "repeat"}
         assert (result["threshold"], result["accuracy"]) == (None, None)
+        assert set(result["intervals"]) == {"auc", "eer", "wdr"}
+        for name, (low, high) in result["intervals"].items():
+            assert low <= result[name] <= high
 
 
 def test_test_split_for_people(commands, data, run_folder):
@@ -51,15 +57,47 @@ def test_test_split_for_people(commands, data, run_folder):
     assert process.wait() == 0, process.stderr
     assert process.stdout.startswith("test: 6 videos, ")
     for word in (
+        "AUC: positive = same, score = -distance; 1.0 is perfect, 0.5 chance",
         "vector  AUC",
         "alignment  AUC",
         "equal error rate",
         "WDR",
         "matching  vector: accuracy",
         "matching  alignment: accuracy",
+        "within a question",
+        "published AUC, of the chosen index: ",
+        "0.0 is perfect, 0.5 chance",
+        "95 % intervals, bootstrap of videos (too few groups of linked ones to draw: 1)",
+        "WDR: distances that tell nothing give 0.",
+        "sampling: three-view-8, three views of 8 frames, the published test protocol",
         "ran on: cpu, PyTorch",
     ):
         assert word in process.stdout
+    assert "selected on" not in process.stdout
+
+
+def test_another_sampling_is_said_not_to_be_the_published_one(commands, data, run_folder):
+    more = ["--sampling", "uniform", "--split", "val", "--device", "cpu"]
+    process = commands("weaksvr-evaluate", run_folder, "--data", data, *more)
+    assert process.wait() == 0, process.stderr
+    line = "sampling: uniform-8, 8 frames, not the published test protocol, which is three-view"
+    assert line in process.stdout.splitlines()
+
+
+def test_a_run_that_was_selected_on_the_test_set_is_labelled(commands, data, run_folder, tmp_path):
+    from weaksvr.train.checkpoint import load_checkpoint, save_checkpoint
+
+    checkpoint = load_checkpoint(run_folder)
+    record = {name: value for name, value in checkpoint.record.items() if name != "schema"}
+    save_checkpoint(tmp_path / "run", checkpoint.model, {**record, "selected_on": "test"})
+    process = commands("weaksvr-evaluate", tmp_path / "run", "--data", data, "--device", "cpu")
+    assert process.wait() == 0, process.stderr
+    assert "selected on the test set: optimistic, as published" in process.stdout.splitlines()
+    record = {name: value for name, value in record.items() if name != "metrics"} | {"imported": {}}
+    save_checkpoint(tmp_path / "imported", checkpoint.model, record)
+    process = commands("weaksvr-evaluate", tmp_path / "imported", "--data", data, "--device", "cpu")
+    assert process.wait() == 0, process.stderr
+    assert "imported: what chose its epoch is not known" in process.stdout
 
 
 def test_a_dataset_without_that_split(commands, data, run_folder, tmp_path):

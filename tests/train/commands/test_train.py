@@ -63,9 +63,34 @@ def test_json_is_one_document(commands, data, options, tmp_path):
     assert document["schema"] == "weaksvr.train/1"
     assert (document["epochs"], document["device"], document["precision"]) == (1, "cpu", "fp32")
     assert document["out"] == str(tmp_path / "run")
+    assert (document["selected_on"], document["selected_by"]) == ("val", "alignment")
     assert "fine" not in document["best"]
     config = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text())["config"]
     assert (config["loss"]["fine"], config["optim"]["seed"], config["preset"]) == ("none", 5, "workbench")
+
+
+def test_the_test_set_selects_on_request(commands, data, options, tmp_path):
+    more = ["--select", "test", "--set", "optim.epochs=1"]
+    process = commands("weaksvr-train", "--data", data, "--out", tmp_path / "run", *options, *more)
+    assert process.wait() == 0, process.stderr
+    assert "best on the test set: epoch 1, AUC alignment" in process.stdout
+    assert "selected on the test set: optimistic, as published" in process.stdout.splitlines()
+    assert "selected on the test set: optimistic, as published" in process.stderr.splitlines()
+    more += ["--resume", "--json"]
+    process = commands("weaksvr-train", "--data", data, "--out", tmp_path / "run", *options, *more)
+    assert process.wait() == 0, process.stderr
+    document = json.loads(process.stdout)
+    assert (document["selected_on"], document["best"]["selected_on"]) == ("test", "test")
+    assert set(document["best"]["test"]) == {"auc_vector", "auc_alignment"}
+
+
+def test_a_test_set_that_is_not_there_cannot_select(commands, data, options, tmp_path):
+    folder = copied(data, tmp_path / "data")
+    for name in ("test.jsonl", "test_pairs.csv"):
+        (folder / name).unlink()
+    process = commands("weaksvr-train", "--data", folder, "--out", tmp_path / "run", *options, "--select", "test")
+    assert_trouble(process, f"{folder}: its test set is not there, but is to select the epoch; add test.jsonl")
+    assert not (tmp_path / "run").exists()
 
 
 def test_init_starts_from_another_run(commands, data, options, run_folder, tmp_path):
@@ -80,13 +105,13 @@ def test_init_starts_from_another_run(commands, data, options, run_folder, tmp_p
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--set", "optim.speed=3"], "--set optim.speed=3: optim has no 'speed'; it has epochs, lr"),
+        (["--set", "optim.speed=3"], "--set optim.speed=3: optim has no 'speed'; it has optimizer, epochs, lr"),
         (["--set", "lr=3"], "--set lr=3: write section.key=value"),
         (["--set", "optim.lr=fast"], "--set optim.lr=fast: could not convert"),
         (["--set", "model.clip=ViT-Z-1"], "model.clip = 'ViT-Z-1' is not an open_clip model"),
         (["--set", "model.pretrained=nowhere"], "model.pretrained = 'nowhere': no such file"),
         (["--set", "optim.precision=fp16"], "optim.precision=fp16 needs CUDA"),
-        (["--preset", "best"], "preset 'best' is not known; use one of paper"),
+        (["--preset", "best"], "preset 'best' is not known; did you mean paper"),
         (["--resume"], "there is nothing to resume; start without --resume"),
         (["--init", "nowhere"], "nowhere: holds no checkpoint"),
         (["--init", "nowhere", "--resume"], "--init and --resume exclude one another"),

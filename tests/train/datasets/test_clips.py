@@ -26,9 +26,15 @@ def clips(data):
     return read_manifest(data / "train.jsonl")[:3]
 
 
-def dataset(clips, *, seed=0, cache=None, num_frames=T):
+def dataset(clips, *, seed=0, cache=None, num_frames=T, epochs=0):
     augment = AugmentConfig(color=0.5, noise=0.1)
-    return ClipDataset(clips, num_frames=num_frames, preprocess=SPEC, augment=augment, seed=seed, cache=cache)
+    return ClipDataset(
+        clips, num_frames=num_frames, preprocess=SPEC, augment=augment, seed=seed, cache=cache, epochs=epochs
+    )
+
+
+def every(times):
+    return np.arange(len(times))
 
 
 def equal(left, right):
@@ -87,37 +93,71 @@ def test_the_cache_gives_the_frames_that_decoding_gives(clips, tmp_path):
     for epoch in range(2):
         for index in range(len(clips)):
             assert equal(plain[epoch, index], cached[epoch, index])
-    frames, times = cache.frames(clips[0].video)
-    assert np.array_equal(frames, all_frames(clips[0].video))
+    stored = cache.find(clips[0].video)
+    assert np.array_equal(stored.frames, all_frames(clips[0].video))
     with open_video(clips[0].video) as video:
-        assert np.array_equal(times, video.times(np.arange(video.num_frames)))
-    assert len(list(cache.folder.iterdir())) == 2 * len(clips)
+        assert np.array_equal(stored.times, video.times(np.arange(video.num_frames)))
+    assert len(list(cache.folder.iterdir())) == len(clips)
+
+
+def test_the_cache_holds_what_the_run_draws(tmp_path):
+    video = write_video(tmp_path / "video.mp4", 90)
+    clips = [Clip(video=video, steps=("a",))]
+    cache = FrameCache(tmp_path / "cache", SPEC)
+    short = dataset(clips, cache=cache, epochs=3)
+    first = short[0, 0]
+    stored = cache.find(video)
+    assert T <= len(stored.numbers) <= 3 * T
+    assert np.array_equal(stored.frames, all_frames(video)[stored.numbers])
+    files = {file: file.stat().st_ino for file in cache.folder.iterdir()}
+    for epoch in range(3):
+        assert equal(short[epoch, 0], dataset(clips)[epoch, 0])
+    assert {file: file.stat().st_ino for file in cache.folder.iterdir()} == files  # no epoch brought anything new
+    other = dataset(clips, cache=cache, epochs=3, seed=1)
+    assert equal(other[2, 0], dataset(clips, seed=1)[2, 0])
+    both = cache.find(video)
+    assert set(stored.numbers) < set(both.numbers)
+    assert np.array_equal(both.frames, all_frames(video)[both.numbers])
+    assert equal(short[0, 0], first)
+    long = dataset(clips, cache=cache, epochs=40)
+    assert equal(long[39, 0], dataset(clips)[39, 0])
+    assert len(cache.find(video).numbers) == 90  # most of them are drawn, so all are kept
+
+
+def test_an_epoch_beyond_the_run_brings_its_own_frames(tmp_path):
+    video = write_video(tmp_path / "video.mp4", 90)
+    clips = [Clip(video=video, steps=("a",))]
+    items = dataset(clips, cache=FrameCache(tmp_path / "cache", SPEC), epochs=1)
+    for epoch in (0, 5):
+        assert equal(items[epoch, 0], dataset(clips)[epoch, 0])
 
 
 def test_what_is_cached_is_not_decoded_again(clips, tmp_path):
     cache = FrameCache(tmp_path, SPEC)
     video = tmp_path / "video.mp4"
     shutil.copy(clips[0].video, video)
-    frames, _ = cache.frames(video)
+    frames = cache.bring(video, every).frames
     state = video.stat()
     video.write_bytes(b"\0" * state.st_size)
     os.utime(video, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert np.array_equal(cache.frames(video)[0], frames)
+    stored = cache.find(video)
+    assert np.array_equal(stored.take(every(stored.times)), frames)
 
 
 def test_a_changed_video_or_size_gets_a_new_entry(tmp_path):
     cache = FrameCache(tmp_path / "cache", SPEC)
     video = write_video(tmp_path / "video.mp4", 12)
-    before, _ = cache.frames(video)
+    before = cache.bring(video, every).frames
     write_video(video, 12, shade=100)
-    after, _ = cache.frames(video)
+    assert cache.find(video) is None
+    after = cache.bring(video, every).frames
     assert not np.array_equal(before, after)
     assert np.array_equal(after, all_frames(video))
     other = FrameCache(tmp_path / "cache", dataclasses.replace(SPEC, height=16, width=16))
-    assert other.frames(video)[0].shape == (12, 16, 16, 3)
+    assert other.bring(video, every).frames.shape == (12, 16, 16, 3)
     squashed = FrameCache(tmp_path / "cache", dataclasses.replace(SPEC, resize="squash"))
-    squashed.frames(video)
-    assert len(list((tmp_path / "cache").glob("*.times.npy"))) == 4
+    squashed.bring(video, every)
+    assert len(list((tmp_path / "cache").glob("*.frames"))) == 4
 
 
 def test_a_changed_picture_of_a_folder_gets_a_new_entry(tmp_path):
@@ -128,11 +168,11 @@ def test_a_changed_picture_of_a_folder_gets_a_new_entry(tmp_path):
     for number in range(1, 5):
         Image.new("RGB", (32, 32), (number * 40, 0, 0)).save(folder / f"{number}.png")
     cache = FrameCache(tmp_path / "cache", SPEC)
-    before = np.array(cache.frames(folder)[0])
+    before = cache.bring(folder, every).frames
     state = (folder / "3.png").stat()
     Image.new("RGB", (32, 32), (0, 200, 0)).save(folder / "3.png")
     os.utime(folder / "3.png", ns=(state.st_atime_ns, state.st_mtime_ns + 1))
-    after = cache.frames(folder)[0]
+    after = cache.bring(folder, every).frames
     assert np.array_equal(before[[0, 1, 3]], after[[0, 1, 3]])
     assert not np.array_equal(before[2], after[2])
 

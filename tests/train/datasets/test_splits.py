@@ -151,3 +151,41 @@ def test_a_folder_without_training_videos(data, tmp_path):
     shutil.copy(data / "val.jsonl", tmp_path)
     with pytest.raises(DataError, match=r"holds no train.jsonl"):
         load_training_data(tmp_path, val_fraction=0.2, seed=0)
+
+
+def test_a_test_set_that_selects(data):
+    loaded = load_training_data(data, val_fraction=0.2, seed=0, select="test")
+    assert (len(loaded.train), len(loaded.val), len(loaded.test)) == (12, 6, 6)
+    assert {pair.same for pair in loaded.test_pairs} == {True, False}
+    assert set(loaded.record["files"]) == {
+        "train.jsonl", "val.jsonl", "val_pairs.csv", "test.jsonl", "test_pairs.csv",
+    }  # fmt: skip
+    plain = load_training_data(data, val_fraction=0.2, seed=0)
+    assert (tuple(plain.test), tuple(plain.test_pairs)) == ((), ())
+
+
+def test_where_the_test_set_selects_nothing_is_set_apart(tmp_path):
+    folder = write(tmp_path / "data", rows_of(dict.fromkeys("abcdefghij", 4)))
+    write(folder, rows_of({"x": 2, "y": 2}), "test.jsonl")
+    loaded = load_training_data(folder, val_fraction=0.2, seed=7, select="test")
+    assert (len(loaded.train), len(loaded.val), len(loaded.val_pairs), len(loaded.test)) == (40, 0, 0, 4)
+    assert loaded.record["validation"] is None
+    assert loaded.note == (
+        f"{folder}: no val.jsonl, so there is no validation; all 40 videos of train.jsonl are trained on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (None, "is not there"),
+        ({"x": 3}, "has no pair of different procedures"),
+        ({"x": 1, "y": 1}, "has no pair of the same procedure"),
+    ],
+)
+def test_a_test_set_that_cannot_select(tmp_path, sizes, message):
+    folder = write(tmp_path / "data", rows_of(dict.fromkeys("abcdef", 4)))
+    if sizes is not None:
+        write(folder, rows_of(sizes), "test.jsonl")
+    with pytest.raises(DataError, match=rf"data: its test set {message}, but is to select the epoch; add test\.jsonl"):
+        load_training_data(folder, val_fraction=0.2, seed=0, select="test")

@@ -5,12 +5,14 @@ import onnxruntime
 import pytest
 import torch
 from torchvision.models.video import swin3d_t
+from torchvision.models.video.swin_transformer import SwinTransformer3d
 from weaksvr.export.graphs import RoleGraph
 from weaksvr.export.to_onnx import export_onnx
 from weaksvr.runtime.errors import OptionError
 from weaksvr.train.networks.video_swin import SMALL, SWIN3D_T, SwinSizes, VideoSwin, load_kinetics_weights
 
 SIDE, T, D = 32, 7, 5
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZES = SwinSizes(patch=(2, 4, 4), embed_dim=8, depths=(2, 1), num_heads=(2, 4), window=(4, 4, 4), drop_path=0.0)
 
 
@@ -41,21 +43,35 @@ def test_gives_a_row_for_each_frame_where_two_share_a_position(network):
 
 @torch.no_grad()
 def test_reads_the_pixels_as_the_flattened_normalised_images(network):
-    """Against torchvision's whole network, classifier and all, on clips that its own layout gives."""
+    """Against torchvision's own way through the network, on clips in its own layout."""
     images = torch.rand(2, T, 3, SIDE, SIDE)
-    reference = torch.nn.Sequential(network.trunk.avgpool, torch.nn.Flatten())
     mean, std = (torch.tensor(value)[None, :, None, None, None] for value in (MEAN, STD))
     clips = (images.permute(0, 2, 1, 3, 4) - mean) / std
-    wanted = network.trunk(clips)  # its head is the identity
-    captured = []
-    handle = network.frame_head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
-    network(torch.stack([torch.nn.Flatten()(clip) for clip in images]))
-    handle.remove()
-    torch.testing.assert_close(captured[0].mean(1), wanted)
-    assert reference(torch.ones(1, 2, 1, 1, 1)).shape == (1, 2)
+    pooled = network.trunk(clips)  # over time too; its classifier is gone
+    frame_features, _ = network(torch.stack([torch.nn.Flatten()(clip) for clip in images]))
+    positions = frame_features[:, ::2]  # the head is linear, so that its mean is that of the mean
+    torch.testing.assert_close(positions.mean(1), network.frame_head(pooled))
 
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+@pytest.mark.parametrize("sizes", [(8, 8, 8), (5, 7, 9), (2, 8, 3), (9, 2, 2)])
+@pytest.mark.parametrize("window", [(4, 4, 4), (8, 7, 7), (2, 3, 5)])
+@torch.no_grad()
+def test_shifted_windows_are_those_of_torchvision(sizes, window):
+    torch.manual_seed(0)
+    options = {"patch_size": [1, 1, 1], "embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": [*window]}
+    reference = SwinTransformer3d(**options, num_classes=3).eval()
+    frames, height, width = sizes
+    network = VideoSwin(
+        height,
+        width,
+        dim=D,
+        num_frames=frames,
+        sizes=SwinSizes(patch=(1, 1, 1), embed_dim=8, depths=(2,), num_heads=(2,), window=window),
+    ).eval()
+    network.trunk.head = torch.nn.Linear(8, 3)
+    network.trunk.load_state_dict(reference.state_dict())
+    clips = torch.randn(2, 3, *sizes)
+    torch.testing.assert_close(network.trunk(clips), reference(clips))
 
 
 @torch.no_grad()
