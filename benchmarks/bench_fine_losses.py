@@ -2,8 +2,9 @@
 
 Every run has the same data, steps and settings but for the loss. Finished runs are kept in the results file and are
 not repeated, so an interrupted benchmark goes on where it stopped. The AUC is of the weights that validation chose,
-on the validation pairs (by which the preset's default is chosen) and on the test pairs; no training video shows their
-tasks. The last line of stdout is the results file's JSON document.
+on the validation pairs (by which the preset's default is chosen) and on the test pairs; the accuracy is that of the
+matching questions of the test split. No training video shows their tasks. The last line of stdout is the results file's
+JSON document.
 """
 
 from __future__ import annotations
@@ -38,11 +39,16 @@ RUNS = {
     "no fine loss": ["loss.fine=none"],
     "official, sort": ["loss.fine=sort", "loss.form=official"],
     "masked, viterbi": ["loss.fine=viterbi", "loss.form=masked"],
-    "batch, sort": ["loss.fine=sort", "loss.form=batch"],
-    "batch, viterbi": ["loss.fine=viterbi", "loss.form=batch"],
     "batch, split": ["loss.fine=split", "loss.form=batch"],
-    "batch, split, frozen text": ["loss.fine=split", "loss.form=batch", "model.train_text=false"],
+    "batch, viterbi": ["loss.fine=viterbi", "loss.form=batch"],
+    "batch, posterior": ["loss.fine=posterior", "loss.form=batch"],
+    "batch, order": ["loss.fine=order", "loss.form=batch"],
 }
+
+COLUMNS = (
+    *((split, method) for split in ("val", "test") for method in ("vector", "alignment")),
+    *(("matching", method) for method in ("vector", "alignment")),
+)
 
 
 _FOLDERS: list[Path] = []  # of the run that this worker is at
@@ -85,12 +91,13 @@ def _run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         summary = train(arguments.data, folder / "run", _settings(name, seed, arguments), device=arguments.device)
         embedder = checkpoint_embedder(load_checkpoint(folder / "run"), device=torch.device("cpu"))
-        result = evaluate(embedder, read_dataset(arguments.data), split="test", matching=False)
+        result = evaluate(embedder, read_dataset(arguments.data), split="test")
         return {
             "loss": name,
             "seed": seed,
             "val": {name.removeprefix("auc_"): value for name, value in summary.best["val"].items()},
             "test": {method: value.auc for method, value in result.methods.items()},
+            "matching": {method: value.accuracy[1] for method, value in result.matching.items()},
             "train_seconds": round(summary.seconds, 1),
             "seconds": round(time.monotonic() - began, 1),
         }
@@ -99,19 +106,18 @@ def _run(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print_table(runs: list[dict[str, Any]]) -> None:
-    columns = [(split, method) for split in ("val", "test") for method in ("vector", "alignment")]
-    heads = "".join(f"{f'{split} {method}':>18}" for split, method in columns)
-    print(f"{'AUC, mean +- standard deviation':<32}{heads}{'seeds':>7}{'s a run':>9}")
+    heads = "".join(f"{f'{part} {method}':>20}" for part, method in COLUMNS)
+    print(f"{'mean +- standard deviation':<28}{heads}{'seeds':>7}{'s a run':>9}")
     for name in RUNS:
         rows = [run for run in runs if run["loss"] == name]
         if not rows:
             continue
         cells = []
-        for split, method in columns:
-            values = np.array([run[split][method] for run in rows])
+        for part, method in COLUMNS:
+            values = np.array([run[part][method] for run in rows])
             cells.append(f"{values.mean():.3f} +- {values.std():.3f}")
         seconds = np.mean([run["seconds"] for run in rows])
-        print(f"{name:<32}{''.join(f'{cell:>18}' for cell in cells)}{len(rows):>7}{seconds:>9.0f}")
+        print(f"{name:<28}{''.join(f'{cell:>20}' for cell in cells)}{len(rows):>7}{seconds:>9.0f}")
 
 
 def _missing(document: dict[str, Any], seeds: int) -> list[tuple[str, int]]:

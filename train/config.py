@@ -25,7 +25,7 @@ __all__ = [
     "override",
 ]
 
-FineLoss = Literal["none", "sort", "viterbi", "split", "background", "posterior", "transport", "order"]
+FineLoss = Literal["none", "sort", "viterbi", "split", "posterior", "order"]
 FineForm = Literal["official", "masked", "batch"]
 Network = Literal["transformer", "cat", "trn", "s3d-g", "video-swin", "video-swin-small"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -189,12 +189,11 @@ class LossConfig:
 
     Attributes:
         coarse: `info-nce` of videos and paragraphs as published, or `mil-nce` of videos and their single steps.
-        fine: pseudo labels of the frame-sentence loss (`sort`, `viterbi`, `split` as published; `background` may leave
-            frames without a label; `posterior` and `transport` are soft), or `order`, which needs no labels: frames
-            against whole scripts, step after step; or `none`.
+        fine: pseudo labels of the frame-sentence loss (`sort`, `viterbi`, `split`; `posterior`: soft ones), or
+            `order`, which needs no labels: frames against whole scripts, step after step; or `none`.
         form: `official` (what the published code computes), `masked` (padding excluded, similarities scaled) or
             `batch` (as `masked`, contrasted with every distinct sentence of the batch, `order` with every script).
-            `background`, `posterior`, `transport` and `order` have the form `batch` alone.
+            `posterior` and `order` have the form `batch` alone.
         coarse_weight, fine_weight: factors of the two losses; 0 leaves one out.
         class_weight: factor of the cross-entropy of procedures, whose names the training data must give.
         sequence_weight: factor of the sequence alignment loss of a pair (`data.pairs`).
@@ -219,7 +218,7 @@ class LossConfig:
         _check_choices(self)
         _check_range(self, 0, "coarse_weight", "fine_weight", "class_weight", "sequence_weight")
         _check_range(self, 0, "fine_scale", "script_negatives")
-        if self.fine in ("background", "posterior", "transport", "order") and self.form != "batch":
+        if self.fine in ("posterior", "order") and self.form != "batch":
             raise OptionError(f"fine = {self.fine} with form = {self.form} is not known; use form = batch")
 
 

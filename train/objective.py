@@ -226,8 +226,8 @@ class Objective:
         """The fine loss; `rows` names each video's steps among the distinct sentences."""
         config = self.config
         sentences = features["sentences"]
-        if config.fine in ("posterior", "transport"):
-            return soft_fine_loss(frame_features, sentences, rows, scale=config.fine_scale, labels=config.fine)
+        if config.fine == "posterior":
+            return soft_fine_loss(frame_features, sentences, rows, scale=config.fine_scale)
         if config.form == "batch":
             return batch_fine_loss(
                 frame_features, sentences, rows, scale=config.fine_scale, labels=config.fine, generator=generator

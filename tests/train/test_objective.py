@@ -73,7 +73,7 @@ def test_features_of_frozen_texts_are_those_of_each_batch(model, table):
 FORMS = [
     ("none", "batch"),
     *itertools.product(("sort", "viterbi", "split"), ("official", "masked", "batch")),
-    *itertools.product(("background", "posterior", "transport", "order"), ("batch",)),
+    *itertools.product(("posterior", "order"), ("batch",)),
 ]
 
 

@@ -5,11 +5,10 @@ from .fine import batch_fine_loss, masked_fine_loss, soft_fine_loss
 from .fine_official import official_fine_loss
 from .mil_nce import mil_nce_loss
 from .order import order_loss
-from .pseudo_labels import background_labels, sort_labels, split_labels, viterbi_labels
+from .pseudo_labels import sort_labels, split_labels, viterbi_labels
 from .sequence_alignment import sequence_alignment_loss
 
 __all__ = [
-    "background_labels",
     "batch_fine_loss",
     "coarse_loss",
     "masked_fine_loss",

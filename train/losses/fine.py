@@ -1,4 +1,4 @@
-"""The fine loss (paper, Eq. 7 to 12) without padding, in two forms: inside each paragraph, or against the batch."""
+"""The fine loss (paper, Eq. 7 to 12) without padding, inside each paragraph or against the batch."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ from torch.nn import functional as F
 
 from .contrastive import unit
 from .monotonic import even_belief, step_posteriors
-from .pseudo_labels import FREE, background_labels, sort_labels, split_labels, viterbi_labels
-from .transport import transport_plan
+from .pseudo_labels import sort_labels, split_labels, viterbi_labels
 
-__all__ = ["HardLabels", "SoftLabels", "batch_fine_loss", "frame_labels", "masked_fine_loss", "soft_fine_loss"]
+__all__ = ["batch_fine_loss", "frame_labels", "masked_fine_loss", "soft_fine_loss"]
 
-HardLabels = Literal["sort", "viterbi", "split", "background"]
-SoftLabels = Literal["posterior", "transport"]
+Labels = Literal["sort", "viterbi", "split"]
 
 
-def frame_labels(similarities: Tensor, labels: HardLabels, generator: torch.Generator | None = None) -> Tensor:
+def frame_labels(similarities: Tensor, labels: Labels, generator: torch.Generator | None = None) -> Tensor:
     """Pseudo labels int64 (T,) of one video from its scaled similarities (T, K)."""
     if labels == "sort":
         return sort_labels(similarities, generator)
     if labels == "viterbi":
         return viterbi_labels(similarities)
-    if labels == "background":
-        return background_labels(similarities)
     return split_labels(*similarities.shape)
 
 
@@ -49,7 +45,7 @@ def masked_fine_loss(
     sentences: Sequence[Tensor],
     *,
     scale: float,
-    labels: HardLabels,
+    labels: Labels,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Frames against the sentences of their own paragraph, both directions; mean over the videos.
@@ -89,7 +85,7 @@ def batch_fine_loss(
     steps: Sequence[Tensor],
     *,
     scale: float,
-    labels: HardLabels,
+    labels: Labels,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Frames against every distinct sentence of the batch; the labels still come from the own paragraph alone.
@@ -103,29 +99,22 @@ def batch_fine_loss(
         generator: source of the draw of `sort`.
 
     Returns:
-        Scalar: mean over all labelled frames of the cross-entropy.
+        Scalar: mean over all frames of the cross-entropy.
     """
     logits = _batch_logits(frame_features, distinct, scale)
     host = logits.detach().float().cpu()
-    targets = []
-    for similarities, rows in zip(host, steps, strict=True):
-        own = rows.cpu()
-        places = frame_labels(similarities[:, own], labels, generator)
-        targets.append(torch.where(places == FREE, FREE, own[places.clamp_min(0)]))
-    return F.cross_entropy(logits.flatten(0, 1), torch.cat(targets).to(logits.device), ignore_index=FREE)
+    targets = [
+        rows.cpu()[frame_labels(similarities[:, rows.cpu()], labels, generator)]
+        for similarities, rows in zip(host, steps, strict=True)
+    ]
+    return F.cross_entropy(logits.flatten(0, 1), torch.cat(targets).to(logits.device))
 
 
-def soft_fine_loss(
-    frame_features: Tensor,
-    distinct: Tensor,
-    steps: Sequence[Tensor],
-    *,
-    scale: float,
-    labels: SoftLabels,
-) -> Tensor:
-    """As `batch_fine_loss`, with a share of every own step as each frame's target.
+def soft_fine_loss(frame_features: Tensor, distinct: Tensor, steps: Sequence[Tensor], *, scale: float) -> Tensor:
+    """As `batch_fine_loss`, with a share of every own step as each frame's target instead of one label.
 
-    With `posterior`, the gradient is that of -log of the sum over all paths of the belief times the product over the
+    The shares are the posteriors of a hidden Markov model that visits every step, under a weak belief that the steps
+    are evenly spread. The gradient is that of -log of the sum over all paths of the belief times the product over the
     frames of softmax(logits): the likelihood of the script, whatever the path.
 
     Args:
@@ -133,8 +122,6 @@ def soft_fine_loss(
         distinct: features of the U distinct sentences of the batch, (U, D); their mean is subtracted.
         steps: one int64 (K,) a video: the rows of `distinct` that are its steps, in order.
         scale: factor of the cosines.
-        labels: `posterior` of a hidden Markov model that visits every step, or `transport`, an entropic transport
-            that gives every step an equal share of the frames; both under the belief of an even split.
 
     Returns:
         Scalar: mean over all frames of the cross-entropy.
@@ -144,9 +131,6 @@ def soft_fine_loss(
     num_steps = torch.tensor([len(rows) for rows in steps], device=logits.device)
     index = padded[:, None, :].expand(-1, logits.shape[1], -1)
     own = logits.detach().float().gather(2, index)  # (B, T, K)
-    if labels == "posterior":
-        shares = step_posteriors(own + even_belief(logits.shape[1], num_steps), num_steps)
-    else:
-        shares = transport_plan(own, num_steps)
+    shares = step_posteriors(own + even_belief(logits.shape[1], num_steps), num_steps)
     target = torch.zeros_like(logits, dtype=torch.float32).scatter_add_(2, index, shares)
     return -(target * logits.float().log_softmax(dim=2)).sum(dim=2).mean()

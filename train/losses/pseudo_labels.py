@@ -12,10 +12,7 @@ from torch import Tensor
 from ...runtime.alignment import monotonic_viterbi
 from .monotonic import even_belief
 
-__all__ = ["FREE", "background_labels", "sort_labels", "split_labels", "viterbi_labels"]
-
-FREE = -1  # the label of a frame that shows no step
-_FREE_SHARE = 0.3
+__all__ = ["sort_labels", "split_labels", "viterbi_labels"]
 
 
 def split_labels(num_frames: int, num_steps: int) -> Tensor:
@@ -58,28 +55,3 @@ def viterbi_labels(similarities: Tensor) -> Tensor:
     if num_frames >= num_steps and len(path.unique()) < num_steps:
         return split_labels(num_frames, num_steps)
     return path
-
-
-def background_labels(similarities: Tensor) -> Tensor:
-    """`viterbi_labels` that leaves frames which look like none of the steps without a label.
-
-    A frame may stay free at the price of a score that 30 % of the video's cells (frame, step) do not reach, and then
-    holds the place in the script. Where a step would be left without a frame, the even split is taken, and nothing
-    is free.
-
-    Args:
-        similarities: scaled, (T, K).
-
-    Returns:
-        int64 (T,), `FREE` (-1) for free frames.
-    """
-    raw = similarities.detach().float().cpu()
-    num_frames, num_steps = raw.shape
-    belief = even_belief(num_frames, torch.tensor([num_steps]))[0]
-    free = raw.quantile(_FREE_SHARE)
-    path = torch.from_numpy(monotonic_viterbi(raw.clamp_min(free) + belief))
-    shown = raw.gather(1, path[:, None])[:, 0] >= free
-    labels = torch.where(shown, path, FREE)
-    if num_frames >= num_steps and len(path[shown].unique()) < num_steps:
-        return split_labels(num_frames, num_steps)
-    return labels
