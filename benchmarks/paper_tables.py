@@ -9,6 +9,7 @@ results file's JSON document.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,19 +19,25 @@ import numpy as np
 from paper_rows import ROWS, TABLES, Row, small_config
 from training_runs import Run, complete, open_document
 
-_MARKERS = ("<!-- tables, written by benchmarks/paper_tables.py -->", "<!-- end of the tables -->")
+MARKERS = ("<!-- tables, written by benchmarks/paper_tables.py -->", "<!-- end of the tables -->")
+
+
+@functools.cache
+def _names() -> tuple[str, ...]:
+    """A name for each of `ROWS`; rows of equal settings have that of the first one."""
+    names: dict[str, str] = {}
+    found = []
+    for row in ROWS:
+        settings = small_config(row, seed=0, epochs=1, samples=2, cache="").to_json()
+        settings.pop("preset")
+        own = f"{row.preset} {row.label}" if row.changes else row.preset
+        found.append(names.setdefault(json.dumps(settings), own))
+    return tuple(found)
 
 
 def run_name(row: Row) -> str:
-    """What the row's training is called in the results: rows of equal settings share one."""
-    plain = small_config(row, seed=0, epochs=1, samples=2, cache="").to_json()
-    plain.pop("preset")
-    for first in ROWS:
-        other = small_config(first, seed=0, epochs=1, samples=2, cache="").to_json()
-        other.pop("preset")
-        if other == plain:
-            return first.preset + (" (ours)" if first.changes else "")
-    raise AssertionError("a row is equal to itself")
+    """What the row's training is called in the results."""
+    return _names()[ROWS.index(row)]
 
 
 def planned(rows: Sequence[Row], *, epochs: int, samples: int, cache: str) -> list[Run]:
@@ -73,37 +80,62 @@ def _shown(values: np.ndarray) -> str:
     return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
 
 
+def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown, the first column to the left and all others to the right."""
+    rule = "|---|" + "---:|" * (len(heads) - 1)
+    return [f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(cells)} |" for cells in rows)]
+
+
 def table_text(document: Mapping[str, Any], table: int) -> str:
-    """A table in Markdown."""
+    """A table of the paper in Markdown."""
     rows = [row for row in ROWS if row.table == table]
-    measure, unit = ("matching", "matching accuracy") if table == 3 else ("test", "AUC")
+    measure, unit = ("matching", "accuracy") if table == 3 else ("test", "AUC")
     datasets = [name for name in ("CSV", "Diving48-SV", "COIN-SV") if name in rows[0].published]
     heads = ["row", *(f"published, {name}" for name in datasets)]
-    heads += [f"here, {unit} by vector", f"here, {unit} by alignment", "orders held"]
-    lines = [f"### Table {table}: {TABLES[table]}", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    heads += [f"here, {unit} by vector", f"here, {unit} by alignment", "order kept"]
+    cells = []
     for row in rows:
         held, total = order_of(row, rows, document, "vector")
-        cells = [row.label + ("¹" if row.pretraining else "")]
-        cells += [f"{row.published[name]:.2f}" if row.published else "" for name in datasets]
-        cells += [_shown(values_of(document, row, measure, method)) for method in ("vector", "alignment")]
-        cells.append(f"{held} of {total}" if total else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        own = [_shown(values_of(document, row, measure, method)) for method in ("vector", "alignment")]
+        published = [f"{row.published[name]:.2f}" if row.published else "" for name in datasets]
+        label = row.label + ("\\*" if row.pretraining else "")
+        cells.append([label, *published, *own, f"{held} of {total}" if total else ""])
+    return "\n".join([f"### Table {table}: {TABLES[table]}", "", *_lines(heads, cells)]) + "\n"
 
 
 def tables_text(document: Mapping[str, Any]) -> str:
-    """All tables in Markdown."""
-    return "\n".join(table_text(document, table) for table in TABLES)
+    """All tables in Markdown, and what they were made with."""
+    seconds, setting = [run["seconds"] for run in document["runs"]], document["setting"]
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    made = (
+        f"{len(seconds)} trainings of {setting['epochs']} epochs of {setting['samples']} videos, {min(seconds):.0f} to "
+        f"{max(seconds):.0f} s each, {sum(seconds) / 3600:.1f} hours in all; {document['machine']}; {versions}."
+    )
+    return "\n".join([*(table_text(document, table) for table in TABLES), made, ""])
 
 
-def write_page(page: Path, document: Mapping[str, Any]) -> None:
-    """Put the tables between the markers of a page."""
-    text = page.read_text()
-    before, _, rest = text.partition(_MARKERS[0])
-    _, found, after = rest.partition(_MARKERS[1])
+def fine_losses_text(document: Mapping[str, Any]) -> str:
+    """Everything that was measured of the rows of Table 6, in Markdown."""
+    columns = [
+        (f"{name}, {method}", measure, method)
+        for name, measure in (("validation", "val"), ("test", "test"), ("matching", "matching"))
+        for method in ("alignment", "vector")
+    ]
+    rows = [row for row in ROWS if row.table == 6]
+    cells = [
+        [row.label, *(_shown(values_of(document, row, measure, method)) for _, measure, method in columns)]
+        for row in rows
+    ]
+    return "\n".join(_lines(["fine loss", *(head for head, _, _ in columns)], cells)) + "\n"
+
+
+def write_page(page: Path, text: str) -> None:
+    """Put `text` between the markers of a page."""
+    before, _, rest = page.read_text().partition(MARKERS[0])
+    _, found, after = rest.partition(MARKERS[1])
     if not found:
         raise SystemExit(f"{page}: has no place for the tables")
-    page.write_text(f"{before}{_MARKERS[0]}\n\n{tables_text(document)}\n{_MARKERS[1]}{after}")
+    page.write_text(f"{before}{MARKERS[0]}\n\n{text}\n{MARKERS[1]}{after}")
 
 
 def main() -> None:
@@ -111,9 +143,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="by weaksvr-make-videos, with several --takes of a procedure")
     parser.add_argument("--out", type=Path, required=True, help="results file, also what is resumed from")
-    parser.add_argument("--page", type=Path, help="page between whose markers the tables are put")
+    parser.add_argument("--docs", type=Path, help="folder of the pages between whose markers the tables are put")
     parser.add_argument("--tables", type=int, nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--samples", type=int, default=800, help="training videos an epoch")
     parser.add_argument("--cache", default="runs/cache", help="folder of decoded frames")
     parser.add_argument("--device", default="auto")
@@ -137,8 +169,9 @@ def main() -> None:
     ):
         print(f"{run['name']}, seed {run['seed']}: {run['test']} {run['matching']} {run['seconds']} s", flush=True)
     print(tables_text(document))
-    if arguments.page:
-        write_page(arguments.page, document)
+    if arguments.docs:
+        write_page(arguments.docs / "results.md", tables_text(document))
+        write_page(arguments.docs / "fine_losses.md", fine_losses_text(document))
     print(json.dumps(document))
 
 
