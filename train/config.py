@@ -204,8 +204,8 @@ class LossConfig:
     """
 
     coarse: Literal["info-nce", "mil-nce"] = "info-nce"
-    fine: FineLoss = "sort"
-    form: FineForm = "official"
+    fine: FineLoss = "viterbi"
+    form: FineForm = "batch"
     coarse_weight: float = 1.0
     fine_weight: float = 1.0
     class_weight: float = 0.0
