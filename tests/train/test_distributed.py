@@ -32,6 +32,7 @@ LOSSES = (
     {"fine": "none", "form": "batch", "train_text": False, "script_negatives": 2, "mask_repeated": False},
     {"fine": "viterbi", "form": "batch", "train_text": True},
     {"fine": "split", "form": "masked", "train_text": True},
+    {"fine": "order", "form": "batch", "train_text": True, "script_negatives": 2},
 )
 
 
