@@ -69,6 +69,11 @@ def _sized(config: TrainConfig, size: int) -> TrainConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, size=size))
 
 
+def _whole_frames(config: TrainConfig) -> TrainConfig:
+    """With frames of which nothing is cut off."""
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, resize="squash"))
+
+
 def _changed(
     config: TrainConfig, *, loss: Mapping[str, object] = types.MappingProxyType({}), **optim: object
 ) -> TrainConfig:
@@ -103,7 +108,7 @@ def _t1_cat() -> TrainConfig:
     Not published: the size of its embedding (here that of the texts, 512).
     Its weights are of Kinetics-400, here of ImageNet.
     """
-    return _changed(_weak(fine=False, **_CAT), lr=1e-4, backbone_lr=1e-4, final_backbone_lr=0.01)
+    return _changed(_whole_frames(_weak(fine=False, **_CAT)), lr=1e-4, backbone_lr=1e-4, final_backbone_lr=0.01)
 
 
 @_row("table1/video-swin-mlp")
@@ -190,7 +195,7 @@ def _t3_mil_nce() -> TrainConfig:
 @_row("table2/cat")
 def _t2_cat() -> TrainConfig:
     """Table 2, CAT: SVIP's network, classes and sequence alignment; Kinetics-400 weights there, ImageNet's here."""
-    config = _supervised(**_CAT, text="none", dim=128)
+    config = _whole_frames(_supervised(**_CAT, text="none", dim=128))
     return _changed(config, optimizer="adam", lr=1e-4, backbone_lr=1e-4, final_backbone_lr=0.01, epochs=60)
 
 

@@ -176,3 +176,17 @@ def test_rows_of_the_tables_are_presets():
     assert preset("table5/cls-coarse-fine").data.pairs
     with pytest.raises(OptionError, match=r"preset 'table1/our' is not known; did you mean table1/ours"):
         preset("table1/our")
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "pixels"),
+    [
+        ("table2/cat", 73.65, (180, 320)),  # 75.70 as published, less its two classifiers
+        ("table1/mil-nce", 9.65 + 16.49, (224, 224)),  # S3D-G with its last layer, and the word tower
+    ],
+)
+def test_baselines_have_the_published_sizes(name, millions, pixels):
+    with torch.device("meta"):
+        model = WeakSVR(preset(name), load_pretrained=False)
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+    assert (model.preprocess.height, model.preprocess.width) == pixels
