@@ -206,7 +206,7 @@ class Objective:
         config, rows = self.config, slice(first, first + len(joint))
         vectors = gather_with_gradient(video_vectors)
         if config.coarse == "mil-nce":
-            return mil_nce_loss(vectors, [texts["sentences"][rows] for rows in steps])
+            return mil_nce_loss(vectors, [texts["sentences"][own] for own in steps])
         altered = texts.get("altered")
         return coarse_loss(
             vectors,

@@ -26,7 +26,7 @@ def alter_steps(steps: Sequence[str], others: Sequence[str], rng: np.random.Gene
         rng: source of randomness.
 
     Returns:
-        The altered script; K = 1 is always replaced.
+        The altered script, of known sentences alone; a single step is replaced, or repeated if there is no other.
     """
     changed = list(steps)
     kind = rng.integers(4) if len(steps) > 1 else 3
@@ -41,7 +41,10 @@ def alter_steps(steps: Sequence[str], others: Sequence[str], rng: np.random.Gene
     if kind == 3 or tuple(changed) == tuple(steps):
         different = [sentence for sentence in others if sentence not in steps]
         changed = list(steps)
-        changed[first] = different[int(rng.integers(len(different)))] if different else steps[first] + " again"
+        if different:
+            changed[first] = different[int(rng.integers(len(different)))]
+        else:
+            changed.append(steps[first])
     return tuple(changed)
 
 
