@@ -158,6 +158,12 @@ def test_other_tensors_are_refused(state, tmp_path, change, message):
     refused(tmp_path, {**state, **change}, message)
 
 
+def test_no_network_is_built_that_is_larger_than_its_file(tmp_path):
+    state = random_state({**SMALL, "depth": 0, "dim": 20, "frames": 2}, seed=2)
+    message = r"embed_head\.1\.weight \(20, 4096\) instead of \(40, 4096\)"
+    refused(tmp_path, {**state, "embed_head.1.bias": torch.ones(10**7)}, message)
+
+
 def test_it_has_no_clip(state, tmp_path):
     message = r"--clip ViT-B-32-quickgelu: .*epoch_59\.tar is a checkpoint of SVIP, which has no CLIP; leave it out"
     refused(tmp_path, state, message, OptionError, clip="ViT-B-32-quickgelu")
