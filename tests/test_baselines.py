@@ -39,7 +39,7 @@ TRAININGS = {
     "trn": [*SUPERVISED, *NO_TEXT],
     "swin": [*SUPERVISED],
     "vit": WEAK,
-    "s3d-g": WORDS,
+    "s3d-g": [*WORDS, "optim.epochs=12"],  # before batch normalisation has seen some batches, all videos look alike
     "video-swin": WEAK,
 }
 

@@ -314,11 +314,13 @@ def _parse(text: str, kind: type) -> Any:
 
 
 def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
-    """Apply `section.key=value` settings.
+    """Apply `section.key=value` settings; those of a section together, so that they need not fit one by one.
 
     Raises:
         OptionError: for an unknown key or a value that does not fit; says which there are.
     """
+    changes: dict[str, dict[str, Any]] = {}
+    texts: dict[str, list[str]] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         section_name, _, key = name.strip().partition(".")
@@ -330,9 +332,14 @@ def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
         if key not in hints:
             raise OptionError(f"--set {setting}: {section_name} has no {key!r}; it has {', '.join(hints)}")
         try:
-            value = _parse(text.strip(), hints[key])
-            changed = dataclasses.replace(section, **{key: value})  # type: ignore[type-var]
+            changes.setdefault(section_name, {})[key] = _parse(text.strip(), hints[key])
         except ValueError as error:
             raise OptionError(f"--set {setting}: {error}") from error
+        texts.setdefault(section_name, []).append(f"--set {setting}")
+    for section_name, values in changes.items():
+        try:
+            changed = dataclasses.replace(getattr(config, section_name), **values)
+        except ValueError as error:
+            raise OptionError(f"{' '.join(texts[section_name])}: {error}") from error
         config = dataclasses.replace(config, **{section_name: changed})
     return config

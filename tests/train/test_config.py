@@ -45,6 +45,15 @@ def test_a_setting_is_read_as_its_fields_type(setting, section, key, value):
     assert dataclasses.replace(after, **{section: restored}) == before
 
 
+def test_settings_need_not_fit_one_by_one():
+    config = override(TrainConfig(), ["model.network=s3d-g", "optim.seed=3", "model.vision=pixels"])
+    assert (config.model.network, config.model.vision, config.optim.seed) == ("s3d-g", "pixels", 3)
+    with pytest.raises(
+        OptionError, match=r"--set model.network=trn --set model.vision=pixels: network = trn with vision"
+    ):
+        override(TrainConfig(), ["model.network=trn", "optim.seed=3", "model.vision=pixels"])
+
+
 def test_later_settings_win():
     assert override(TrainConfig(), ["optim.seed=1", "optim.seed=2"]).optim.seed == 2
 
@@ -61,7 +70,6 @@ def test_later_settings_win():
         ("optim.epochs=two", r"--set optim.epochs=two: .*invalid literal"),
         ("optim.lr=fast", r"--set optim.lr=fast: could not convert string to float"),
         ("model.freeze_vision=1", r"--set model.freeze_vision=1: must be true or false"),
-        ("loss.fine=order", r"fine = order with form = official is not known; use form = batch"),
         ("loss.form=best", r"form = 'best' is not known; use one of official, masked, batch"),
         ("optim.lr=-1", r"lr = -1.0 must be a finite number of at least 0"),
         ("optim.lr=inf", r"lr = inf must be a finite number"),
@@ -78,6 +86,11 @@ def test_settings_that_cannot_be_meant(setting, message):
     [
         (ModelConfig, {"attention_scale": "tail"}, r"attention_scale = 'tail' is not known; use one of model, head"),
         (ModelConfig, {"video_vector": "sum"}, r"video_vector = 'sum' is not known"),
+        (
+            LossConfig,
+            {"fine": "order", "form": "official"},
+            r"fine = order with form = official is not known; use form",
+        ),
         (ModelConfig, {"heads": 0}, r"heads = 0 must be a finite number of at least 1"),
         (ModelConfig, {"depth": -1}, r"depth = -1 must be"),
         (AugmentConfig, {"noise": -0.1}, r"noise = -0.1 must be"),
