@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from weaksvr.export.export import ExportOptions, export_run
+from weaksvr.export.limits import overridden
 from weaksvr.runtime import load
 from weaksvr.runtime.errors import OptionError
 from weaksvr.runtime.evaluate import evaluate
@@ -39,7 +40,7 @@ TRAININGS = {
     "trn": [*SUPERVISED, *NO_TEXT],
     "swin": [*SUPERVISED],
     "vit": WEAK,
-    "s3d-g": [*WORDS, "optim.epochs=12"],  # before batch normalisation has seen some batches, all videos look alike
+    "s3d-g": [*WORDS, "optim.epochs=60", "optim.eval_every=60"],  # until batch normalisation has its statistics
     "video-swin": WEAK,
 }
 
@@ -75,7 +76,9 @@ def test_a_baseline_goes_the_whole_road(data, cache, tmp_path, name):
     checkpoint = load_checkpoint(summary.out)
     embedder = checkpoint_embedder(checkpoint, device=torch.device("cpu"))
     trained = evaluate(embedder, read_dataset(data, require_train=False), split="val", matching=False)
-    bundle, report = export_run(summary.out, tmp_path / "bundle", options=ExportOptions(gate_pairs=20))
+    # Networks that were trained for seconds are badly conditioned: their rounding is larger than that of real ones.
+    options = ExportOptions(gate_pairs=20, limits=overridden(["fp32.difference=0.001"]))
+    bundle, report = export_run(summary.out, tmp_path / "bundle", options=options)
     assert [precision.name for precision in report.precisions] == ["fp32"]
     model = load(bundle.path, device="cpu")
     exported = evaluate(model.embedder, read_dataset(data, require_train=False), split="val", matching=False)
