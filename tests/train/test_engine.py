@@ -73,7 +73,8 @@ def test_metrics_have_a_line_an_epoch(run_folder, config):
     lines = metrics_of(run_folder)
     assert [line["epoch"] for line in lines] == [1, 2]
     for line in lines:
-        assert set(line) == {"epoch", "loss", "coarse", "fine", "lr", "scale", "val", "seconds", "best"}
+        facts = {"epoch", "lr", "scale", "seconds", "best", "selected_on", "selected_by"}
+        assert set(line) == {"loss", "coarse", "fine", "val", *facts}
         assert set(line["val"]) == {"auc_vector", "auc_alignment"}
         assert all(0 <= value <= 1 for value in line["val"].values())
         weighted = config.loss.coarse_weight * line["coarse"] + config.loss.fine_weight * line["fine"]
