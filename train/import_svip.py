@@ -79,15 +79,15 @@ def svip_config(source: OfficialFile) -> TrainConfig:
     width = max(1, count("TE.patch_to_embedding.weight", _MAP * _NARROW * 1024) // (_MAP * _NARROW))
     inner = count(f"{layer}.0.fn.fn.to_out.0.weight", _HEADS * 64 * width) // width
     hidden = count(f"{layer}.1.fn.fn.net.0.weight", 2048 * width) // width
-    head, token = count("embed_head.1.weight", 0), width if depth else _CHANNELS
-    dim = max(1, min(count("embed_head.1.bias", _NARROW), head // token))
-    held = head // (dim * token)
-    claimed = count("TE.pos_embedding", 17 * width) // width - 1 if depth else held
-    if depth and held and dim != _NARROW:
+    head, vector = count("embed_head.1.weight", 0), count("embed_head.1.bias", _NARROW)
+    if depth and vector != _NARROW:
         raise CheckpointError(
-            f"{source.path}: its video vectors have {dim} numbers; only networks of SVIP with {_NARROW}, as published, "
-            f"can be imported, as their narrowed maps, which become the frame features, have {_NARROW}"
+            f"{source.path}: its video vectors have {vector} numbers; only networks of SVIP with {_NARROW}, as "
+            f"published, can be imported, as their narrowed maps, which become the frame features, have {_NARROW}"
         )
+    dim = _NARROW if depth else max(1, min(vector, head // _CHANNELS))
+    held = head // (dim * (width if depth else _CHANNELS))
+    claimed = count("TE.pos_embedding", 17 * width) // width - 1 if depth else held
     return TrainConfig(
         preset="imported",
         model=ModelConfig(
