@@ -102,7 +102,8 @@ SETTINGS = {
 def configuration(setting: Setting, *, epochs: int, cache: str) -> Any:
     """The settings of a run; the ways differ in the cache alone."""
     import open_clip
-    from weaksvr.train.config import override, preset
+    from weaksvr.train.config import override
+    from weaksvr.train.presets import preset
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{TOWERS}.json"
