@@ -46,18 +46,10 @@ _RENAMED: Final = (
     (r"text\.clip\.(.+)", r"backbone.\1"),
     (r"logit_scale", r"logit_scale"),
     (r"fine_logit_scale", r"logit_scale2"),
-    (r"temporal\.positions", r"TE.pos_embedding"),
-    (r"temporal\.class_token", r"TE.cls_token"),
     (r"temporal\.project_in\.(\w+)", r"ffn_seq.\1"),
     (r"temporal\.project\.(\w+)", r"ffn3.\1"),
     (r"temporal\.frame_head\.(\w+)", r"ffn_gumbel.\1"),
-    (r"temporal\.video_head\.(\w+)", r"embed_head.1.\1"),
-    (r"temporal\.blocks\.(\d+)\.norm1\.(\w+)", r"TE.transformer.layers.\1.0.fn.norm.\2"),
-    (r"temporal\.blocks\.(\d+)\.attention\.qkv\.(\w+)", r"TE.transformer.layers.\1.0.fn.fn.to_qkv.\2"),
-    (r"temporal\.blocks\.(\d+)\.attention\.out\.(\w+)", r"TE.transformer.layers.\1.0.fn.fn.to_out.0.\2"),
-    (r"temporal\.blocks\.(\d+)\.norm2\.(\w+)", r"TE.transformer.layers.\1.1.fn.norm.\2"),
-    (r"temporal\.blocks\.(\d+)\.mlp\.0\.(\w+)", r"TE.transformer.layers.\1.1.fn.fn.net.0.\2"),
-    (r"temporal\.blocks\.(\d+)\.mlp\.2\.(\w+)", r"TE.transformer.layers.\1.1.fn.fn.net.3.\2"),
+    *import_svip.TRANSFORMER_NAMES,
 )
 
 

@@ -16,7 +16,7 @@ from ..runtime.errors import CheckpointError, OptionError
 from .config import DataConfig, LossConfig, ModelConfig, TrainConfig
 from .official_file import OfficialFile
 
-__all__ = ["NOT_IN_FILE", "UNUSED", "is_svip", "svip_config", "svip_name"]
+__all__ = ["NOT_IN_FILE", "TRANSFORMER_NAMES", "UNUSED", "is_svip", "svip_config", "svip_name"]
 
 UNUSED: Final = ("backbone.fc.weight", "backbone.fc.bias", "cls_fc.weight", "cls_fc.bias")
 NOT_IN_FILE: Final = ("logit_scale", "fine_logit_scale")
@@ -25,12 +25,9 @@ NOT_IN_FILE: Final = ("logit_scale", "fine_logit_scale")
 _HEADS, _DEPTH = 8, 6  # written into the published code, and not to be seen in any shape
 _CHANNELS, _MAP, _NARROW = 2048, 6 * 10, 128
 
-_RENAMED: Final = (
-    (r"vision\.(.+)", r"backbone.\1"),
-    (r"temporal\.bottleneck\.(\w+)", r"bottleneck.\1"),
+TRANSFORMER_NAMES: Final = (
     (r"temporal\.positions", r"TE.pos_embedding"),
     (r"temporal\.class_token", r"TE.cls_token"),
-    (r"temporal\.patch\.(\w+)", r"TE.patch_to_embedding.\1"),
     (r"temporal\.blocks\.(\d+)\.norm1\.(\w+)", r"TE.transformer.layers.\1.0.fn.norm.\2"),
     (r"temporal\.blocks\.(\d+)\.attention\.qkv\.(\w+)", r"TE.transformer.layers.\1.0.fn.fn.to_qkv.\2"),
     (r"temporal\.blocks\.(\d+)\.attention\.out\.(\w+)", r"TE.transformer.layers.\1.0.fn.fn.to_out.0.\2"),
@@ -38,6 +35,14 @@ _RENAMED: Final = (
     (r"temporal\.blocks\.(\d+)\.mlp\.0\.(\w+)", r"TE.transformer.layers.\1.1.fn.fn.net.0.\2"),
     (r"temporal\.blocks\.(\d+)\.mlp\.2\.(\w+)", r"TE.transformer.layers.\1.1.fn.fn.net.3.\2"),
     (r"temporal\.video_head\.(\w+)", r"embed_head.1.\1"),
+)
+"""What the networks of SVIP and WeakSVR have in common: our names of tensors, as patterns, and theirs."""
+
+_RENAMED: Final = (
+    (r"vision\.(.+)", r"backbone.\1"),
+    (r"temporal\.bottleneck\.(\w+)", r"bottleneck.\1"),
+    (r"temporal\.patch\.(\w+)", r"TE.patch_to_embedding.\1"),
+    *TRANSFORMER_NAMES,
 )
 
 
