@@ -22,7 +22,13 @@ from ..runtime.errors import BundleError, WeakSVRError
 from .child import ModelOptions, work
 from .limits import Limits
 
-__all__ = ["StoppedError", "Ticket", "WorkerPool"]
+__all__ = ["CRASHED", "StoppedError", "Ticket", "WorkerPool"]
+
+CRASHED: Final = (
+    "a video made the program that reads it crash; it is damaged, of a kind that cannot be read, or needs more memory "
+    "than this page may use"
+)
+"""Libraries that get no memory raise nothing at times, but end the process."""
 
 WAITING: Final = "waiting"
 _POLL_SECONDS: Final = 0.05
@@ -228,9 +234,7 @@ class WorkerPool:
                         f"stopped after {self.limits.seconds:g} seconds, the limit of this page; take shorter videos"
                     )
         except (EOFError, OSError) as error:
-            raise StoppedError(
-                "a video made the program that reads it crash; it is damaged, or of a kind that cannot be read"
-            ) from error
+            raise StoppedError(CRASHED) from error
 
 
 def _receive(connection: Connection) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from weaksvr.demo.child import OUT_OF_MEMORY, ModelOptions
 from weaksvr.demo.limits import Limits
-from weaksvr.demo.worker import StoppedError, WorkerPool
+from weaksvr.demo.worker import CRASHED, StoppedError, WorkerPool
 from weaksvr.runtime.errors import BundleError, OptionError, WeakSVRError
 from weaksvr.runtime.gallery import Gallery
 from weaksvr.runtime.gallery_search import add_videos, gallery_key
@@ -213,7 +213,7 @@ def test_memory_is_limited_by_the_kernel(clips, tmp_path):
     with pool_of_one(video_pixels=10**8) as pool:
         assert verdict(pool, huge, huge) is True
     with pool_of_one(video_pixels=10**8, memory_bytes=100 * 2**20) as pool:
-        assert trouble(pool, huge, huge).startswith(("Video ", OUT_OF_MEMORY))
+        assert trouble(pool, huge, huge).startswith(("Video ", OUT_OF_MEMORY, CRASHED))
         assert verdict(pool, clips / "assembly_1.mp4", clips / "assembly_2.mp4") is True
 
 
