@@ -29,7 +29,7 @@ from weaksvr.runtime.spec import PreprocessSpec
 from weaksvr.train.config import TrainConfig
 from weaksvr.train.losses import coarse_loss, official_fine_loss
 from weaksvr.train.model import WeakSVR
-from weaksvr.train.optimizer import learning_rate_factor
+from weaksvr.train.optimizer import create_optimizer, learning_rate_factor
 from weaksvr.train.texts import TextTable
 from weaksvr.train.tower_tokenizer import model_tokenizer, tokenizer_of
 
@@ -115,15 +115,7 @@ class _Loop:
         self.model = WeakSVR(config).train()
         self.table = TextTable(clips, tokenizer_of(model_tokenizer(config.model)), seed=config.optim.seed)
         self.k_max = max(len(ids) for ids in self.table.sentence_ids)
-        optim = config.optim
-        towers = [p for p in self.model.vision.parameters() if p.requires_grad]
-        known = {id(p) for p in towers}
-        rest = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
-        groups = [
-            {"params": rest, "peak": optim.lr, "final": optim.final_lr},
-            {"params": towers, "peak": optim.backbone_lr, "final": optim.final_backbone_lr},
-        ]
-        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=optim.weight_decay)
+        self.optimizer = create_optimizer(self.model, config.optim)
         self.text_seconds = 0.0
 
     def step(self, frames: Tensor, indices: Sequence[int], rates: tuple[int, int, int]) -> float:

@@ -116,6 +116,14 @@ class ModelConfig:
         _check_choices(self)
         _check_range(self, 1, "width", "heads", "head_dim", "mlp_width", "dim")
         _check_range(self, 0, "depth", "position_std", "num_classes", "network_width")
+        if self.vision_pretrained and not self.vision:
+            raise OptionError(
+                f"vision_pretrained = {self.vision_pretrained} without vision; pretrained names the weights of clip"
+            )
+        if self.network_width != 1.0 and self.network not in WHOLE_CLIP:
+            raise OptionError(
+                f"network_width = {self.network_width} is of {', '.join(WHOLE_CLIP)}; {self.network} has width"
+            )
         if (self.network in WHOLE_CLIP) != (self.vision == PIXELS):
             raise OptionError(
                 f"network = {self.network} with vision = {self.vision or 'that of clip'}: {', '.join(WHOLE_CLIP)} take "

@@ -91,6 +91,8 @@ def test_settings_that_cannot_be_meant(setting, message):
             {"fine": "order", "form": "official"},
             r"fine = order with form = official is not known; use form",
         ),
+        (ModelConfig, {"vision_pretrained": "hub"}, r"vision_pretrained = hub without vision; pretrained names"),
+        (ModelConfig, {"network_width": 0.5}, r"network_width = 0.5 is of s3d-g, .*; transformer has width"),
         (ModelConfig, {"heads": 0}, r"heads = 0 must be a finite number of at least 1"),
         (ModelConfig, {"depth": -1}, r"depth = -1 must be"),
         (AugmentConfig, {"noise": -0.1}, r"noise = -0.1 must be"),
