@@ -134,9 +134,9 @@ class Towers:
 
 
 @contextlib.contextmanager
-def _no_warning_about_random_weights() -> Iterator[None]:
-    """open_clip warns through the root logger when no weights are asked for, which here is meant."""
-    logging.disable(logging.WARNING)
+def _open_clip_says_nothing() -> Iterator[None]:
+    """open_clip warns through the root logger when no weights are asked for, and logs what it raises besides."""
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:
@@ -164,7 +164,7 @@ def create_towers(name: str, *, pretrained: str, size: int) -> Towers:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise OptionError(f"model.pretrained = {pretrained!r}: no such file, and {name} has the tags: {tags}")
     try:
-        with _no_warning_about_random_weights():
+        with _open_clip_says_nothing():
             clip = open_clip.create_model(
                 name,
                 pretrained=pretrained or None,
